@@ -1,0 +1,1 @@
+"""Frozen encoders: one module a family, found through the entry points ``ethoprism.backbones``."""
