@@ -1,0 +1,1 @@
+"""Data sets for EthoPrism: published recordings and the simulated arena, one module each."""

@@ -1,0 +1,233 @@
+"""The VideoPrism backbones: released weights behind the two functions that extraction calls.
+
+The encoder is written in Flax NNX rather than in Flax Linen, as the official one is. An NNX module
+is a plain object that holds its parameters: it splits once into a static graph and a tree of
+arrays and merges again inside any traced function. So the weights are arguments of the compiled
+functions, not constants baked into them; the same module goes to ``jax.make_jaxpr`` and from there
+to other runtimes, to ``jax.export`` for devices this machine does not have, and to optax for
+pre-training; and one half of the encoder can be called without the other, which Linen's
+``apply`` allows only by naming methods in strings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax.typing import ArrayLike
+from jaxtyping import Array, Bool, Float, UInt8
+
+from ethoprism.backbones.encoder import BASE, LARGE, EncoderConfig, VideoPrismEncoder
+from ethoprism.backbones.releases import find_weights
+from ethoprism.backbones.spec import BackboneCard
+from ethoprism.backbones.weights import (
+    ENCODER_NAMES,
+    Layout,
+    fill_state,
+    read_parameters,
+    state_layout,
+)
+from ethoprism.errors import InputError
+
+PRECISIONS = ("float32", "bfloat16")
+
+ParameterSource = Callable[[Layout], Iterable[tuple[str, ArrayLike]]]
+"""Gives the parameters of a layout by their released names, in the order of the names."""
+
+
+class VideoPrismBackbone:
+    """A frozen VideoPrism encoder in two steps; implements `spec.Backbone`.
+
+    Both steps return float32, are compiled once per shape, and take the weights as arguments. A
+    row's values depend on that row alone and on the shape of the batch, never on the other rows.
+
+    Parameters
+    ----------
+    config
+        The shape of the encoder.
+    state
+        Its parameters, in the dtype of the arithmetic.
+    card
+        What identifies it.
+    unroll
+        Whether layers are written out instead of scanned; see `layers.TransformerStack`.
+    """
+
+    def __init__(
+        self, config: EncoderConfig, state: nnx.State, card: BackboneCard, *, unroll: bool = False
+    ):
+        self._card = card
+        self._graph, _ = _abstract(config, unroll)
+        self._state = state
+
+    @property
+    def card(self) -> BackboneCard:
+        """What identifies the backbone."""
+        return self._card
+
+    def spatial(
+        self, frames: UInt8[Array | np.ndarray, "n size size 3"]
+    ) -> Float[Array, "n tokens width"]:
+        """Tokens of single frames, row by row.
+
+        Parameters
+        ----------
+        frames
+            RGB of 0 to 255 at the card's input size; scaling to [0, 1] is done here.
+        """
+        size = self._card.input_size
+        if frames.shape[1:] != (size, size, 3):
+            raise ValueError(f"expected frames of ({size}, {size}, 3), got {frames.shape[1:]}")
+        return spatial_tokens(self._graph, self._card.precision, self._state, frames)
+
+    def temporal(
+        self,
+        tokens: Float[Array | np.ndarray, "windows frames tokens width"],
+        padding: Bool[Array | np.ndarray, "windows frames"],
+    ) -> Float[Array, "windows frames tokens width"]:
+        """Tokens of whole windows from the spatial tokens of their frames.
+
+        Parameters
+        ----------
+        tokens
+            Results of `spatial`; what stands in padded frames does not matter.
+        padding
+            True for frames that hold nothing. No other frame looks at them; the tokens returned
+            in their place mean nothing.
+        """
+        return temporal_tokens(self._graph, self._card.precision, self._state, tokens, padding)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def spatial_tokens(
+    graph: nnx.GraphDef[VideoPrismEncoder],
+    precision: str,
+    state: nnx.State,
+    frames: UInt8[Array | np.ndarray, "n size size 3"],
+) -> Float[Array, "n tokens width"]:
+    """The compiled function behind `VideoPrismBackbone.spatial`."""
+    pixels = frames.astype(jnp.float32) / 255.0
+    with jax.default_matmul_precision(_matmul_precision(precision)):
+        tokens = nnx.merge(graph, state).spatial(pixels.astype(precision))
+    return tokens.astype(jnp.float32)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def temporal_tokens(
+    graph: nnx.GraphDef[VideoPrismEncoder],
+    precision: str,
+    state: nnx.State,
+    tokens: Float[Array | np.ndarray, "windows frames tokens width"],
+    padding: Bool[Array | np.ndarray, "windows frames"],
+) -> Float[Array, "windows frames tokens width"]:
+    """The compiled function behind `VideoPrismBackbone.temporal`."""
+    with jax.default_matmul_precision(_matmul_precision(precision)):
+        encoder = nnx.merge(graph, state)
+        return encoder.temporal(tokens.astype(precision), padding).astype(jnp.float32)
+
+
+def build_backbone(
+    name: str,
+    config: EncoderConfig,
+    parameters: ParameterSource,
+    *,
+    trained: bool,
+    precision: str = "float32",
+    note: str = "",
+) -> VideoPrismBackbone:
+    """A backbone with parameters from anywhere.
+
+    Parameters
+    ----------
+    name
+        Its name on the card.
+    config
+        The shape of the encoder.
+    parameters
+        Gives the parameters for the encoder's layout.
+    trained
+        Whether they were learned.
+    precision
+        ``float32``, or ``bfloat16`` for weights and activations with sums in float32. On GPUs and
+        TPUs ``float32`` means full float32 products, not the faster TF32 or bfloat16 passes that
+        are their default: tokens shall not depend on the device they were computed on.
+    note
+        What a reader of the card should know.
+    """
+    if precision not in PRECISIONS:
+        raise InputError(
+            "The precision of a backbone is not known",
+            expected=" or ".join(PRECISIONS),
+            found=precision,
+        )
+    _, abstract = _abstract(config)
+    source = parameters(state_layout(abstract, ENCODER_NAMES))
+    state, sha256 = fill_state(abstract, ENCODER_NAMES, source, jnp.dtype(precision))
+    card = BackboneCard(
+        name=name,
+        weights_sha256=sha256,
+        frames=config.frames,
+        input_size=config.input_size,
+        grid=config.grid,
+        width=config.width,
+        precision=precision,
+        trained=trained,
+        note=note,
+    )
+    return VideoPrismBackbone(config, state, card)
+
+
+def videoprism_base(
+    weights: str | None = None, *, precision: str = "float32"
+) -> VideoPrismBackbone:
+    """VideoPrism-Base: windows of 16 frames at 288 px, 16 × 16 tokens of 768 features a frame.
+
+    Parameters
+    ----------
+    weights
+        Path of a checkpoint; by default the release is downloaded once and kept.
+    precision
+        See `build_backbone`.
+    """
+    return _released("videoprism-base", BASE, weights, precision)
+
+
+def videoprism_large(
+    weights: str | None = None, *, precision: str = "float32"
+) -> VideoPrismBackbone:
+    """VideoPrism-Large: windows of 8 frames at 288 px, 16 × 16 tokens of 1024 features a frame.
+
+    The parameters are those of `videoprism_base`.
+    """
+    return _released("videoprism-large", LARGE, weights, precision)
+
+
+def _released(
+    name: str, config: EncoderConfig, weights: str | None, precision: str
+) -> VideoPrismBackbone:
+    found = find_weights(name, weights)
+    return build_backbone(
+        name,
+        config,
+        lambda layout: read_parameters(found.path, layout),
+        trained=True,
+        precision=precision,
+        note=found.note,
+    )
+
+
+def _abstract(
+    config: EncoderConfig, unroll: bool = False
+) -> tuple[nnx.GraphDef[VideoPrismEncoder], nnx.State]:
+    """The encoder's graph and the shapes of its parameters, without allocating them."""
+    encoder = nnx.eval_shape(lambda: VideoPrismEncoder(config, rngs=nnx.Rngs(0), unroll=unroll))
+    graph, state = nnx.split(encoder)
+    return graph, state
+
+
+def _matmul_precision(precision: str) -> str:
+    return "highest" if precision == "float32" else "default"

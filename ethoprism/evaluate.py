@@ -1,0 +1,247 @@
+"""Splits that cannot leak, and what predictions are worth: pure functions on arrays.
+
+Parts of a split are recordings, or contiguous blocks of one recording with a gap between blocks of
+different parts that no window spans. Neighbouring frames are almost the same picture, so a split by
+frame would let a probe be tested on what it has seen; there is none here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float, Int8
+
+from ethoprism.annotation import PRESENT, UNOBSERVED, runs
+from ethoprism.errors import InputError
+
+Part = Literal["train", "validation", "test"]
+PARTS: tuple[Part, ...] = ("train", "validation", "test")
+_CANDIDATES = 500
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Rows ``start`` to ``stop`` (excluded) of a recording's tokens, and the part they are in."""
+
+    recording: str
+    start: int
+    stop: int
+    part: Part
+
+
+def split_recordings(
+    states: dict[str, Int8[np.ndarray, "rows behaviours"]],
+    *,
+    test: Sequence[str] = (),
+    validation_fraction: float = 0.2,
+    seed: int = 0,
+) -> list[Segment]:
+    """Whole recordings as parts.
+
+    Parameters
+    ----------
+    states
+        Known states of each recording's rows, by id; at least two that are not in ``test``.
+    test
+        Recordings that are neither trained on nor tuned on.
+    validation_fraction
+        Share of the other recordings that stops the training and sets the thresholds.
+    seed
+        Decides among assignments that serve as well.
+    """
+    rest = [name for name in states if name not in test]
+    if len(rest) < 2:
+        raise InputError(
+            "A split by recording needs more recordings",
+            expected="at least two with labels, besides those held out for the test",
+            found=str(len(rest)),
+            remedy="Label another recording, or split one into blocks with --split blocks.",
+        )
+    n_validation = max(1, round(validation_fraction * len(rest)))
+    chosen = _best_assignment(
+        [_present_counts(states[name]) for name in rest],
+        {"train": len(rest) - n_validation, "validation": n_validation},
+        seed,
+    )
+    parts: dict[str, Part] = dict.fromkeys(test, "test")
+    parts.update(zip(rest, chosen, strict=True))
+    return [Segment(name, 0, len(rows), parts[name]) for name, rows in states.items()]
+
+
+def split_blocks(
+    recording: str,
+    states: Int8[np.ndarray, "rows behaviours"],
+    *,
+    gap: int,
+    n_blocks: int = 10,
+    validation_fraction: float = 0.2,
+    test_fraction: float = 0.2,
+    seed: int = 0,
+    test_blocks: Sequence[int] | None = None,
+) -> list[Segment]:
+    """Contiguous blocks of one recording as parts, with ``gap`` rows unused between parts.
+
+    Parameters
+    ----------
+    recording
+        Its id.
+    states
+        Known states of its rows.
+    gap
+        Rows between blocks of different parts; no token on one side may have seen a frame of the
+        other.
+    n_blocks
+        Equal blocks that are assigned to parts.
+    validation_fraction, test_fraction
+        Shares of the blocks, at least one block each unless 0.
+    seed
+        Decides among assignments that serve as well.
+    test_blocks
+        The blocks to test on, for cross-validation; chosen like the others where it is ``None``.
+    """
+    rows = len(states)
+    edges = np.linspace(0, rows, n_blocks + 1).astype(int)
+    if np.diff(edges).min() < 2 * gap:
+        raise InputError(
+            f"{recording!r} is too short to be split into {n_blocks} blocks",
+            expected=f"blocks of at least {2 * gap} sampled frames, since {gap} between blocks "
+            "stay unused so that no window is seen twice",
+            found=f"blocks of {np.diff(edges).min()}",
+            remedy="Use a longer recording, fewer blocks, or several recordings.",
+        )
+    counts = [_present_counts(states[a:b]) for a, b in pairwise(edges)]
+    n_test = max(1, round(test_fraction * n_blocks)) if test_fraction else 0
+    n_validation = max(1, round(validation_fraction * n_blocks)) if validation_fraction else 0
+    sizes: dict[Part, int] = {"validation": n_validation}
+    if test_blocks is None:
+        test_blocks = ()
+        sizes["test"] = n_test
+    rest = [i for i in range(n_blocks) if i not in test_blocks]
+    sizes["train"] = len(rest) - sum(sizes.values())
+    parts: list[Part] = ["test"] * n_blocks
+    assigned = _best_assignment([counts[i] for i in rest], sizes, seed)
+    for i, part in zip(rest, assigned, strict=True):
+        parts[i] = part
+    segments = []
+    before, after = gap - gap // 2, gap // 2
+    for i, part in enumerate(parts):
+        start = int(edges[i]) + (before if i and parts[i - 1] != part else 0)
+        last = i == n_blocks - 1
+        stop = int(edges[i + 1]) - (after if not last and parts[i + 1] != part else 0)
+        segments.append(Segment(recording, start, stop, part))
+    return segments
+
+
+def _present_counts(states: np.ndarray) -> np.ndarray:
+    return (states == PRESENT).sum(axis=0).astype(float)
+
+
+def _best_assignment(counts: Sequence[np.ndarray], sizes: dict[Part, int], seed: int) -> list[Part]:
+    """The assignment, of many random ones, that shares every behaviour out most evenly.
+
+    Looking at labels to balance whole blocks leaks nothing: no row of one part gets nearer to
+    another. Without it a behaviour with few bouts is often missing from a part.
+    """
+    table = np.stack(counts)
+    total = table.sum(axis=0)
+    labels: list[Part] = [part for part, size in sizes.items() for _ in range(size)]
+    rng = np.random.default_rng(seed)
+    best, best_cost = labels, np.inf
+    for _ in range(_CANDIDATES):
+        candidate = [labels[i] for i in rng.permutation(len(labels))]
+        cost = 0.0
+        for part, size in sizes.items():
+            if not size:
+                continue
+            share = table[[p == part for p in candidate]].sum(axis=0) / np.maximum(total, 1)
+            wanted = size / len(labels)
+            cost += float(np.abs(share - wanted)[total > 0].sum())
+            # A part without a behaviour can neither teach, tune nor test it.
+            cost += 10 * float(((share == 0) & (total > 0)).sum())
+        if cost < best_cost:
+            best, best_cost = candidate, cost
+    return best
+
+
+def chance_f1(prevalence: float) -> float:
+    """F1 of calling every frame present: the best that is possible without looking at the video.
+
+    A guesser who calls a share q of the frames has precision p and recall q, so F1 =
+    2pq / (p + q), which grows with q to 2p / (1 + p).
+    """
+    return 2 * prevalence / (1 + prevalence)
+
+
+def frame_scores(
+    states: Int8[np.ndarray, "frames behaviours"],
+    predicted: Int8[np.ndarray, "frames behaviours"],
+    probability: Float[np.ndarray, "frames behaviours"],
+    behaviours: Sequence[str],
+) -> pd.DataFrame:
+    """How well frames were predicted, one row per behaviour, always with its support.
+
+    Only frames whose state is known and that were predicted count. Precision, recall and F1 are
+    NaN where the behaviour does not occur.
+
+    Returns
+    -------
+    Table with the index ``behaviour`` and the columns ``frames`` (scored), ``present`` (of them),
+    ``bouts`` (true ones), ``precision``, ``recall``, ``f1``, ``chance_f1`` (see `chance_f1`) and
+    ``average_precision`` (whose chance level is the prevalence, ``present / frames``).
+    """
+    rows = []
+    for i, name in enumerate(behaviours):
+        known = (states[:, i] != UNOBSERVED) & (predicted[:, i] != UNOBSERVED)
+        truth = states[known, i] == PRESENT
+        rows.append(
+            {
+                "behaviour": name,
+                "frames": int(known.sum()),
+                "present": int(truth.sum()),
+                "bouts": len(runs((states[:, i] == PRESENT) & known)),
+                **_binary_scores(truth, predicted[known, i] == PRESENT, probability[known, i]),
+            }
+        )
+    return pd.DataFrame(rows).set_index("behaviour")
+
+
+def _binary_scores(
+    truth: Bool[np.ndarray, " n"], called: Bool[np.ndarray, " n"], probability: np.ndarray
+) -> dict[str, float]:
+    from sklearn.metrics import average_precision_score, precision_recall_fscore_support
+
+    if not truth.any():
+        names = ("precision", "recall", "f1", "chance_f1", "average_precision")
+        return dict.fromkeys(names, float("nan"))
+    precision, recall, f1, _ = precision_recall_fscore_support(
+        truth,
+        called,
+        average="binary",
+        zero_division=0.0,  # pyright: ignore[reportArgumentType]
+    )
+    return {
+        "precision": float(precision),
+        "recall": float(recall),
+        "f1": float(f1),
+        "chance_f1": chance_f1(float(truth.mean())),
+        "average_precision": float(average_precision_score(truth, probability)),
+    }
+
+
+def best_threshold(truth: Bool[np.ndarray, " n"], probability: np.ndarray) -> float:
+    """The threshold with the best F1, midway to the next lower probability; 0.5 without cases."""
+    if not truth.any() or truth.all():
+        return 0.5
+    order = np.argsort(-probability, kind="stable")
+    values, hits = probability[order], np.cumsum(truth[order])
+    f1 = 2 * hits / (np.arange(1, len(values) + 1) + truth.sum())
+    # A threshold falls between two different values only.
+    ends = np.flatnonzero(np.append(values[1:] != values[:-1], True))
+    best = ends[np.argmax(f1[ends])]
+    lower = values[best + 1] if best + 1 < len(values) else 0.0
+    return float(np.clip((values[best] + lower) / 2, 1e-6, 1 - 1e-6))

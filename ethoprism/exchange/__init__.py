@@ -1,0 +1,1 @@
+"""Formats to read labels from and to write them to: one module each, found by entry point."""

@@ -1,0 +1,21 @@
+"""What every test shares. Annotations of the packages are checked at run time."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from jaxtyping import install_import_hook
+
+os.environ.setdefault("MPLBACKEND", "Agg")
+install_import_hook(["ethoprism", "ethoprism_datasets"], "beartype.beartype")
+
+
+@pytest.fixture(scope="session")
+def shared_dir() -> Path:
+    """The folder of real recordings beside the repository, or a skip that names it."""
+    folder = Path(__file__).resolve().parents[2] / "shared"
+    if not (folder / "recordings").is_dir():
+        pytest.skip("the folder ../shared with real recordings is absent")
+    return folder
