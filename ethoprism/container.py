@@ -130,9 +130,8 @@ def scan_packets(container: InputContainer, stream: VideoStream, faults: list[st
 
 def stated_frames(stream: VideoStream) -> int | None:
     """Frames that the container states, or None if it states no number."""
-    # mkvmerge and others write the count as a tag where Matroska has no field for it.
-    tag = stream.metadata.get("NUMBER_OF_FRAMES", "")
-    return stream.frames or (int(tag) if tag.isdecimal() else 0) or None
+    # Matroska has no field for it, and the tag that some programs write survives trimming.
+    return stream.frames or None
 
 
 def truncation(path: Path) -> str:

@@ -113,7 +113,9 @@ def extract(
     """
     grid = WindowGrid(recording.n_frames, key.length, key.hop, key.step)
     store = TokenStore.create(path, key, recording.n_frames, recording.content_key)
-    on_disk = int(np.diff([store.block(i) for i in np.flatnonzero(store.done)]).sum())
+    on_disk = sum(
+        stop - start for start, stop in map(store.block, np.flatnonzero(store.done).tolist())
+    )
     yield Progress(on_disk, store.n_rows, recording.id)
     if store.complete:
         return

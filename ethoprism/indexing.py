@@ -29,6 +29,7 @@ from ethoprism.errors import VideoError
 from ethoprism.frame_index import NO_VALUE, FrameIndex
 
 _HEAD = 32  # packets that are decoded to check the order which the timestamps promise
+_SYNCING = {"h264"}  # decoders that give nothing until what they are entered at is whole
 _EXACT = 2**53  # up to here float64 holds every integer
 
 
@@ -99,6 +100,7 @@ def build_index(path: Path) -> tuple[FrameIndex, Findings]:
         notes = _stream_notes(container, stream)
         number, tick = stream.index, _time_base(stream, path)
         rate = stream.average_rate or stream.guessed_rate
+        codec = stream.codec_context.codec.canonical_name
     damage = _damage(path, packets, stated, kind, faults)
     packets = packets.without_cut_end()
     if not packets.is_shown.any():
@@ -106,13 +108,16 @@ def build_index(path: Path) -> tuple[FrameIndex, Findings]:
     head = _decode(path, packets, _HEAD, threads=False)
     packets = _without_undecodable_start(packets, head, notes)
     order = _order_by_timestamps(packets, kind)
-    if order is not None and _holds(order, head, packets):
+    false_keys = codec not in _SYNCING and packets.is_key[head.not_key].any()
+    if order is not None and not false_keys and _holds(order, head, packets):
         ticks, missing, trace = packets.pts[order], 0, head
     else:
-        order, trace = _order_by_decoding(path, packets)
-        packets = replace(packets, is_key=_without(packets.is_key, trace.not_key))
+        stamped, (order, trace) = order, _order_by_decoding(path, packets)
+        if codec not in _SYNCING:
+            packets = replace(packets, is_key=_without(packets.is_key, trace.not_key))
         ticks, missing = _ticks(packets, order, kind, tick, rate, path)
-        notes.append(_how_timed(missing, ticks, rate))
+        if stamped is None or not np.array_equal(order, stamped):
+            notes.append(_how_timed(missing, ticks, rate))
     broken = sorted({*trace.failed, *trace.corrupt})
     if broken:
         damage.append(f"{len(broken)} packets cannot be decoded whole, the first is {broken[0]}")
@@ -169,9 +174,7 @@ def _holds(order: np.ndarray, head: _Trace, packets: PacketTable) -> bool:
     if not len(pts) or (np.diff(pts) < 0).any() or len(set(head.arrived)) < len(pts):
         return False
     due = order[packets.pts[order] < pts[-1]]
-    if not set(due.tolist()) <= {*head.arrived, *head.failed}:
-        return False
-    return not packets.is_key[head.not_key].any()
+    return set(due.tolist()) <= {*head.arrived, *head.failed}
 
 
 def _order_by_decoding(path: Path, packets: PacketTable) -> tuple[np.ndarray, _Trace]:
@@ -283,6 +286,8 @@ def _damage(
     slots = int(packets.dts[-1]) + 1 if kind == "avi" and readable == len(packets.dts) > 0 else 0
     if stated is not None and max(readable, slots) < stated:
         damage.append(f"the container states {stated} frames, of which {readable} can be read")
+    if readable < len(packets):
+        damage.append("the last packet breaks off")
     cut = truncation(path)
     if cut and (stated is None or max(readable, slots) < stated):
         damage.append(cut)

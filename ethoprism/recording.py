@@ -6,10 +6,26 @@ The frame index is the only clock; frame ranges are half-open. Seconds come only
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+import math
+import re
+import unicodedata
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+from ethoprism.errors import InputError, VideoError
+from ethoprism.frame_index import FrameIndex
+
+if TYPE_CHECKING:
+    from ethoprism.indexing import Findings
+
+_BLOCK = 1 << 20  # bytes of a sampled block
+_BLOCKS = 32  # sampled blocks of a large file; smaller files are read whole
+_LONGEST_ID = 100
+_DEVICES = {"con", "prn", "aux", "nul", *(f"{d}{i}" for d in ("com", "lpt") for i in range(1, 10))}
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +45,9 @@ class Recording:
         order, as the container states them.
     content_key
         Digest of the file's content, so that a moved file is known and a changed one is noticed.
+    index
+        The packets that the frames come from, where they are known already; whoever reads frames
+        makes the index anew where it is None.
     """
 
     id: str
@@ -38,3 +57,214 @@ class Recording:
     width: int
     frame_times: np.ndarray
     content_key: str
+    index: FrameIndex | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A pause in a recording: ``seconds`` pass between frame ``after`` and the next."""
+
+    after: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class ImportReport:
+    """What was found when a recording was opened.
+
+    Attributes
+    ----------
+    container_frames
+        Frames that the container states, or None if it states no number.
+    n_frames
+        Frames that were found.
+    variable_rate
+        Whether the intervals between frames differ by more than the rounding of the container's
+        timestamps, gaps and duplicates aside.
+    mean_rate
+        Frames a second on average, for display only; NaN where all frames have one time.
+    duplicates
+        Frames that have the same time as the frame before.
+    gaps
+        Intervals that are far longer than the usual one: frames were probably lost there.
+    missing_timestamps
+        Frames for which the container states no time of presentation.
+    damage
+        What is lost, in sentences.
+    notes
+        What else there is to know, in sentences.
+    """
+
+    container_frames: int | None
+    n_frames: int
+    variable_rate: bool
+    mean_rate: float
+    duplicates: tuple[int, ...]
+    gaps: tuple[Gap, ...]
+    missing_timestamps: int
+    damage: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def damaged(self) -> bool:
+        """Whether content of the recording is lost."""
+        return bool(self.damage)
+
+    @property
+    def warnings(self) -> list[str]:
+        """Everything that a user should know before relying on the recording, in sentences."""
+        sentences = [*self.damage]
+        if self.variable_rate:
+            sentences.append(
+                f"the frame rate varies (about {self.mean_rate:.4g} frames a second on average);"
+                " times are taken from each frame's timestamp"
+            )
+        if self.duplicates:
+            sentences.append(
+                f"{_count(self.duplicates, 'frame')} the time of the frame before, the first is"
+                f" frame {self.duplicates[0]}"
+            )
+        if self.gaps:
+            first = self.gaps[0]
+            sentences.append(
+                f"frames seem to be missing in {len(self.gaps)} places; the first is behind frame"
+                f" {first.after}, where {first.seconds:.4g} s pass before the next"
+            )
+        return [_sentence(text) for text in (*sentences, *self.notes)]
+
+
+def open_recording(
+    path: Path, id: str | None = None, *, accept_damaged: bool = False
+) -> tuple[Recording, ImportReport]:
+    """A recording with its frame times, and a report of what was found in the file.
+
+    The packets of the file are read once, without decoding more than the first frames, where the
+    container states a timestamp for each of them. Where it does not (MPEG-4 or H.264 with B-frames
+    in AVI, raw H.264) the stream is decoded once from end to end.
+
+    Parameters
+    ----------
+    path
+        The video file.
+    id
+        Name of the recording, safe as a file name; made from the file's name if None.
+    accept_damaged
+        Whether a damaged recording is opened as far as it can be read. Otherwise it is refused.
+
+    Raises
+    ------
+    InputError
+        If the id is not safe as a file name.
+    VideoError
+        If the file is absent, is no video, holds no frame, or is damaged and not accepted so.
+    """
+    from ethoprism.indexing import build_index  # decoders load only where they are needed
+
+    name = id_from_name(path.stem) if id is None else id
+    _check_id(name)
+    index, findings = build_index(path)
+    report = _report(index.frame_times, findings)
+    if report.damaged and not accept_damaged:
+        raise VideoError(
+            f"{path} is damaged",
+            expected="a recording that can be read to its end",
+            found="; ".join(report.damage),
+            remedy=f"Copy it again from its source, or accept the {index.n_frames} frames that can"
+            " be read (accept_damaged)",
+        )
+    times = index.frame_times
+    key = content_key(path)
+    recording = Recording(name, path, len(times), index.height, index.width, times, key, index)
+    return recording, report
+
+
+def content_key(path: Path) -> str:
+    """The key of a file's content: 64 hexadecimal digits, the same wherever the file lies.
+
+    It is the SHA-256 of the file's length and of 32 blocks of 1 MiB, spaced evenly from the first
+    byte to the last; a file of up to 32 MiB is read whole. So it takes a moment for a file of
+    100 GB too, and notices any change of length, of the header and of the index at either end, but
+    not an edit of single bytes between the blocks.
+
+    Raises
+    ------
+    VideoError
+        If the file cannot be read.
+    """
+    digest = hashlib.sha256()
+    try:
+        length = path.stat().st_size
+        digest.update(f"ethoprism content {length} ".encode())
+        with path.open("rb") as file:
+            if length <= _BLOCKS * _BLOCK:
+                digest.update(file.read())
+            else:
+                for block in range(_BLOCKS):
+                    file.seek((length - _BLOCK) * block // (_BLOCKS - 1))
+                    digest.update(file.read(_BLOCK))
+    except OSError as error:
+        raise VideoError(
+            f"{path} cannot be read",
+            expected="a video file",
+            found=error.strerror or str(error),
+            remedy="Check the spelling, and that the drive is connected.",
+        ) from error
+    return digest.hexdigest()
+
+
+def id_from_name(name: str) -> str:
+    """A recording id made from a file's name: signs that file systems object to become ``_``."""
+    text = re.sub(r"[^\w.-]+", "_", unicodedata.normalize("NFC", name))[:_LONGEST_ID]
+    text = text.strip("._") or "recording"
+    return f"{text}_" if text.split(".")[0].lower() in _DEVICES else text
+
+
+def _check_id(name: str) -> None:
+    safe = (
+        re.fullmatch(r"[\w.-]+", name) is not None
+        and name == unicodedata.normalize("NFC", name)
+        and len(name) <= _LONGEST_ID
+        and not name.startswith((".", "-"))
+        and not name.endswith(".")
+        and name.split(".")[0].lower() not in _DEVICES
+    )
+    if not safe:
+        raise InputError(
+            f"{name!r} cannot be the id of a recording",
+            expected=f"up to {_LONGEST_ID} letters, digits, '_', '-' or '.', not starting with"
+            " '.' or '-'",
+            remedy=f"For instance {id_from_name(name)!r}.",
+        )
+
+
+def _report(times: np.ndarray, findings: Findings) -> ImportReport:
+    intervals = np.diff(times)
+    moving = intervals[intervals > 0]
+    usual = float(np.median(moving)) if len(moving) else math.nan
+    duplicates = np.flatnonzero(intervals <= 0) + 1
+    # Each timestamp is rounded to a tick, so an interval may be off by one tick and no more.
+    rounding = findings.tick * 1.001 + abs(float(times[-1])) * 1e-12
+    regular = abs(moving - usual) <= rounding
+    long = moving > 1.5 * usual
+    variable = bool((~regular & ~long).any()) or bool(long.mean() > 0.1 if len(long) else False)
+    far = np.flatnonzero(intervals > (3 if variable else 1.5) * usual) if len(moving) else []
+    span = float(times[-1] - times[0])
+    return ImportReport(
+        container_frames=findings.container_frames,
+        n_frames=len(times),
+        variable_rate=variable,
+        mean_rate=(len(times) - 1) / span if span > 0 else math.nan,
+        duplicates=tuple(duplicates.tolist()),
+        gaps=tuple(Gap(int(after), float(intervals[after])) for after in far),
+        missing_timestamps=findings.missing_timestamps,
+        damage=findings.damage,
+        notes=findings.notes,
+    )
+
+
+def _count(items: tuple[int, ...], noun: str) -> str:
+    return f"1 {noun} has" if len(items) == 1 else f"{len(items)} {noun}s have"
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."

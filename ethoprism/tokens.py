@@ -187,6 +187,16 @@ class TokenStore:
         """Whether every block is there."""
         return bool(self.done.all())
 
+    def require_complete(self) -> None:
+        """Raise a `ProjectError` that names the remedy unless every block is there."""
+        if not self.complete:
+            raise ProjectError(
+                f"The tokens of {self.path.stem!r} are not complete",
+                expected=f"{self.n_blocks} blocks",
+                found=f"{int(self.done.sum())}",
+                remedy="Run: ethoprism extract PROJECT (it goes on where it stopped)",
+            )
+
     def block(self, index: int) -> tuple[int, int]:
         """Half-open range of the rows of a block."""
         return index * self.block_rows, min((index + 1) * self.block_rows, self.n_rows)

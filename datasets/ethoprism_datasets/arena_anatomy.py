@@ -69,7 +69,7 @@ class Anatomy:
         return np.min(apart - other[..., 2], axis=-1)
 
     def trunk_gap(self) -> np.ndarray:
-        """Distance between the trunks' outlines, shape ``(n_frames,)``; negative if they overlap."""
+        """Distance between both trunks, shape ``(n_frames,)``; negative where they overlap."""
         one, other = self.spine[:, 0, :TRUNK, None], self.spine[:, 1, None, :TRUNK]
         apart = np.hypot(one[..., 0] - other[..., 0], one[..., 1] - other[..., 1])
         return np.min(apart - one[..., 2] - other[..., 2], axis=(1, 2))
@@ -168,9 +168,7 @@ def _spine_course(
     return angle, step
 
 
-def _radii(
-    motion: Motion, pace: np.ndarray, length: np.ndarray, girth: np.ndarray
-) -> np.ndarray:
+def _radii(motion: Motion, pace: np.ndarray, length: np.ndarray, girth: np.ndarray) -> np.ndarray:
     radius = np.array(RADII)
     trunk = np.arange(len(RADII)) < TRUNK
     width = np.where(trunk, girth[:, None], 1.0 + 0.35 * (girth[:, None] - 1.0))
@@ -231,9 +229,7 @@ def _tail(head: _Frame, floor: Floor, lengths: np.ndarray, motion: Motion) -> np
     return np.concatenate([discs, np.broadcast_to(thick[..., None], (*discs.shape[:3], 1))], -1)
 
 
-def _drag(
-    base: list[list[float]], back: list[float], link: float, floor: Floor
-) -> np.ndarray:
+def _drag(base: list[list[float]], back: list[float], link: float, floor: Floor) -> np.ndarray:
     """Nodes of a tail whose base is moved: each follows the one before at a fixed distance."""
     chain = [
         (base[0][0] + i * link * math.cos(back[0]), base[0][1] + i * link * math.sin(back[0]))

@@ -1,6 +1,6 @@
-"""How a simulated recording looks: one frozen value that says all of it, and can be drawn at random.
+"""How a simulated recording looks: one frozen value that says it all, and can be drawn at random.
 
-Distances of the arena and the animals are centimetres, colours are red, green, blue from 0 to 255.
+Lengths of the arena and the animals are centimetres; colours are red, green, blue from 0 to 255.
 """
 
 from __future__ import annotations
@@ -43,23 +43,23 @@ class Appearance:
     tail_length: float = 0.85
     """Relative to the body."""
 
-    coat: tuple[Colour, Colour] = ((58, 49, 42), (112, 93, 76))
+    coat: tuple[Colour, Colour] = ((58.0, 49.0, 42.0), (112.0, 93.0, 76.0))
     coat_mottling: tuple[float, float] = (9.0, 11.0)
     """Standard deviation of the fur's texture in grey levels."""
     coat_patches: tuple[float, float] = (0.0, 0.0)
     """Share of the coat in the patch colour."""
-    patch_colour: Colour = (225, 220, 212)
-    skin: Colour = (201, 152, 140)
+    patch_colour: Colour = (225.0, 220.0, 212.0)
+    skin: Colour = (201.0, 152.0, 140.0)
     """Ears, paws and tail."""
 
-    floor: Colour = (196, 184, 162)
+    floor: Colour = (196.0, 184.0, 162.0)
     floor_texture: float = 9.0
     """Standard deviation of the bedding in grey levels."""
     floor_grain_px: float = 1.6
     bedding_chips: int = 420
     droppings: int = 14
-    wall: Colour = (150, 150, 152)
-    surroundings: Colour = (62, 62, 66)
+    wall: Colour = (150.0, 150.0, 152.0)
+    surroundings: Colour = (62.0, 62.0, 66.0)
 
     vignette: float = 0.22
     """Loss of light in the corners."""
@@ -193,7 +193,7 @@ def _random_colours(rng: np.random.Generator) -> dict[str, Any]:
         "floor": _shade(rng, floor, tint),
         "floor_texture": float(rng.uniform(2, 13) * (0.4 + 0.6 * floor / 225)),
         "floor_grain_px": float(rng.uniform(0.8, 4.0)),
-        "bedding_chips": int(rng.choice([0, rng.integers(50, 800)])),
+        "bedding_chips": int(rng.integers(50, 800)) if rng.random() < 0.5 else 0,
         "droppings": int(rng.integers(0, 30)),
         "wall": _shade(rng, rng.uniform(40, 220), tint),
         "surroundings": _shade(rng, rng.uniform(15, 140), tint),

@@ -1,7 +1,8 @@
 """Simulated recordings on disk: the video, its labels as bouts and as frames, and the tracks.
 
 Every file is written under a temporary name and renamed. A card with the seed, the appearance and
-the version of the simulation is written last, so a recording that has its card is whole.
+the version of the simulation comes first: what lies beside it was made from these numbers, and a
+recording is whole when all its files are there.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ VERSION = 1
 ENCODER = {
     "preset": "ultrafast",
     "tune": "fastdecode",
-    "crf": "20",
+    "crf": "22",
     "bf": "2",
     "b_adapt": "0",
     "g": "50",
@@ -55,7 +56,7 @@ class RecordingFiles:
 
     def all(self) -> tuple[Path, ...]:
         """Every path, in the order in which they are written."""
-        return (self.video, self.bouts, self.frames, self.tracks, self.card)
+        return (self.card, self.video, self.bouts, self.frames, self.tracks)
 
 
 def write_recording(
@@ -125,12 +126,12 @@ def recording_steps(
     truth = simulate(seed, n_frames, appearance=look)
     try:
         out_dir.mkdir(parents=True, exist_ok=True)
+        _write(paths.card, lambda part: part.write_text(card, encoding="utf-8"))
         yield from _write_video(truth, paths.video, name)
         _write(paths.bouts, lambda part: truth.bouts(name).to_csv(part, index=False))
         _write(paths.frames, lambda part: truth.frames().to_csv(part, index=False))
         tracks = truth.tracks(name)
         _write(paths.tracks, lambda part: tracks.to_csv(part, index=False, float_format="%.3f"))
-        _write(paths.card, lambda part: part.write_text(card, encoding="utf-8"))
     except OSError as error:
         raise StorageError(
             f"The recording {name} could not be written to {out_dir}",
@@ -156,7 +157,6 @@ def _is_there(paths: RecordingFiles, card: str) -> bool:
     """Whether the recording is there and whole; an error if it is another one of that name."""
     if not paths.card.exists():
         if paths.video.exists():
-            # Without a card it may be a broken-off arena recording, or somebody's own video.
             raise InputError(
                 f"{paths.video} is there already, and nothing says that it is simulated",
                 remedy="Choose another folder, or remove the file.",

@@ -17,11 +17,12 @@ Point = tuple[float, float]
 TURN_LIMIT = 7.5
 """Fastest turn in radians a second."""
 
-PUSH_LIMIT = 0.12
-"""Centimetres by which bodies part in one step: they give way, they do not bounce."""
+SOFT_OVERLAP = 0.3
+"""Centimetres that bodies yield: so far they give way slowly, instead of bouncing."""
 
 PROFILE = ((-0.36, 0.145), (-0.17, 0.178), (0.04, 0.170), (0.22, 0.130), (0.37, 0.090))
 """Discs that stand for the body in collisions: place along the axis, radius, in body lengths."""
+
 
 @dataclass(frozen=True)
 class Motion:
@@ -189,7 +190,8 @@ def _part(first: Body, second: Body, steady: tuple[float, float]) -> None:
             overlap = radius + other_radius - distance
             if overlap > worst:
                 worst = overlap
-                scale = min(overlap, PUSH_LIMIT) / max(distance, 1e-6)
+                part = 0.3 * overlap + max(0.0, overlap - SOFT_OVERLAP)
+                scale = min(part, overlap) / max(distance, 1e-6)
                 push = ((x - cx) * scale, (y - cy) * scale, place, other_place)
     if worst > 0.0:
         dx, dy, place, other_place = push

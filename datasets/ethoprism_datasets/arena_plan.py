@@ -32,6 +32,7 @@ EPISODES = (
     ("contact", "reverse"),
     ("startle", "chase"),
     ("contact", "chase"),
+    ("startle", "chase"),
 )
 """How an approach ends, and what follows: the approached animal is chased or does the chasing, it
 starts before it is reached, or they part."""
@@ -40,12 +41,12 @@ SECONDS = {
     "rest": (1.8, 0.40, 0.8, 4.5),
     "look": (0.9, 0.35, 0.5, 1.8),
     "groom": (2.0, 0.35, 1.0, 4.5),
-    "walk": (1.7, 0.45, 0.7, 4.5),
+    "walk": (1.3, 0.40, 0.7, 3.0),
     "dash": (0.8, 0.25, 0.5, 1.3),
     "contact": (1.4, 0.40, 0.7, 4.0),
     "chase": (1.7, 0.25, 1.2, 3.2),
     "part": (1.0, 0.30, 0.6, 1.8),
-    "alone": (1.8, 0.40, 0.8, 4.0),
+    "alone": (1.7, 0.40, 0.8, 4.0),
 }
 """Durations: median, spread of the logarithm, shortest and longest, in seconds."""
 
@@ -243,7 +244,8 @@ class Plan:
         if mind.state == "flee":
             if math.hypot(mind.goal[0] - body.x, mind.goal[1] - body.y) < 7.0:
                 mind.goal = self._refuge(one)
-            return Order(mind.speed, self._steer(one, bearing_to(body, mind.goal), 6.0))
+            bearing = self._pass_by(one, bearing_to(body, mind.goal))
+            return Order(mind.speed, self._steer(one, bearing, 6.0))
         if mind.state == "chase":
             near = gap(body, other)
             speed = max(3.0, min(33.0, mind.speed + 5.0 * (near - 3.2)))
@@ -257,17 +259,20 @@ class Plan:
         return Order()
 
     def _walk(self, one: int) -> Order:
-        mind, body, other = self._minds[one], self._bodies[one], self._bodies[1 - one]
+        mind, body = self._minds[one], self._bodies[one]
         if math.hypot(mind.goal[0] - body.x, mind.goal[1] - body.y) < 5.0:
             mind.goal = self._point(one, away=False)
-        bearing = bearing_to(body, mind.goal)
-        near = gap(body, other)
-        if near < 5.0:  # a walk is not a visit: pass the other by
-            off = wrap(bearing - bearing_to(body, (other.x, other.y)))
-            if abs(off) < 1.3:
-                side = math.copysign(1.0, off)
-                bearing += side * (1.3 - abs(off)) * min(1.0, (5.0 - near) / 3.0)
+        bearing = self._pass_by(one, bearing_to(body, mind.goal))
         return Order(mind.speed, self._steer(one, bearing, 6.0))
+
+    def _pass_by(self, one: int, bearing: float) -> float:
+        """``bearing`` turned aside where the other animal is near and in the way."""
+        body, other = self._bodies[one], self._bodies[1 - one]
+        near = gap(body, other)
+        off = wrap(bearing - bearing_to(body, (other.x, other.y)))
+        if near > 5.0 or abs(off) > 1.3:
+            return bearing
+        return bearing + math.copysign(1.3 - abs(off), off) * min(1.0, (5.0 - near) / 3.0)
 
     def _sniff(self, one: int) -> Order:
         mind, body, other = self._minds[one], self._bodies[one], self._bodies[1 - one]

@@ -93,7 +93,7 @@ class Painter:
         self._size = (look.height, look.width)
         self._gain, self._light = _drift(rng, truth.n_frames, look), scene.light
         self._noise, self._noise_at = _noise(rng, truth.n_frames, look)
-        self._parts(truth.anatomy.scaled(1.0, border, border), truth)
+        self._parts(truth.anatomy.scaled(1.0, float(border), float(border)), truth)
 
     def _parts(self, anatomy: Anatomy, truth: ArenaTruth) -> None:
         """Lay out what is drawn in each frame, once for all of them."""
@@ -113,10 +113,12 @@ class Painter:
         hollow = anatomy.ears * np.array([1.0, 1.0, 0.62])
         self._bare = np.concatenate([hollow, anatomy.hands], axis=2)
         self._dots = np.concatenate([anatomy.eyes, anatomy.nose], axis=2)
-        widest = max(part[..., 2].max() for part in (self._limbs, self._ears, self._bare, self._dots))
+        widest = max(
+            part[..., 2].max() for part in (self._limbs, self._ears, self._bare, self._dots)
+        )
         side = np.arange(-np.ceil(widest + self._soft), np.ceil(widest + self._soft) + 1)
-        self._window = side.astype(int)
-        self._cover = np.zeros(self._floor[0].size)
+        self._window = side.astype(np.int32)
+        self._cover = np.zeros(self._floor[0].size, dtype=np.float32)
 
     def frame(self, index: int) -> np.ndarray:
         """Frame ``index``: uint8 RGB, ``(height, width, 3)``."""
@@ -146,9 +148,7 @@ class Painter:
         both = down.astype(np.float32)[:, :, None] + across.astype(np.float32)[:, None, :]
         return both.max(axis=0)
 
-    def _cast_shadow(
-        self, canvas: np.ndarray, index: int, animal: int, height: np.ndarray
-    ) -> None:
+    def _cast_shadow(self, canvas: np.ndarray, index: int, animal: int, height: np.ndarray) -> None:
         x, y = self._corner[index, animal]
         x, y = x + self._cast[0], y + self._cast[1]
         dark = self._shadow * np.clip(0.5 + height / (1.1 * self._pad), 0.0, 1.0)
@@ -183,12 +183,14 @@ class Painter:
 
     def _stamp(self, canvas: np.ndarray, circles: np.ndarray, colour: np.ndarray) -> None:
         """Draw small circles as one shape of one colour."""
-        nearest = np.rint(circles[:, :2]).astype(int)
-        dx = (nearest[:, :1] - circles[:, :1] + self._window)[:, None, :]
-        dy = (nearest[:, 1:] - circles[:, 1:2] + self._window)[:, :, None]
-        radius = circles[:, 2, None, None]
-        inside = np.clip((radius - np.sqrt(dx * dx + dy * dy)) / self._soft + 0.5, 0.0, 1.0)
-        inside *= np.minimum(radius / 0.7, 1.0)  # what is thinner than a pixel is also paler
+        nearest = np.rint(circles[:, :2]).astype(np.int32)
+        off = (nearest - circles[:, :2]).astype(np.float32)
+        dx = (off[:, :1] + self._window)[:, None, :]
+        dy = (off[:, 1:] + self._window)[:, :, None]
+        radius = circles[:, 2, None, None].astype(np.float32)
+        inside = (radius - np.sqrt(dx * dx + dy * dy)) * (1.0 / self._soft) + 0.5
+        # What is thinner than a pixel is also paler.
+        inside = np.minimum(inside, 1.0, out=inside) * np.minimum(radius / 0.7, 1.0)
         width = canvas.shape[2]
         where = (nearest[:, 1, None, None] + self._window[:, None]) * width
         where = where + nearest[:, 0, None, None] + self._window

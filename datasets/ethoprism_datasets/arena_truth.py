@@ -100,9 +100,10 @@ class ArenaTruth:
         """One row a frame: ``frame``, and 0 or 1 for each behaviour that any subject shows."""
         import pandas as pd
 
-        shown = self.labels.any(axis=1).astype(np.int64)
         columns = {"frame": np.arange(self.n_frames)}
-        return pd.DataFrame(columns | dict(zip(self.behaviours, shown, strict=True)))
+        for name, shown in zip(self.behaviours, self.labels, strict=True):
+            columns[name] = shown.any(axis=0).astype(np.int64)
+        return pd.DataFrame(columns)
 
     def tracks(self, recording: str) -> pd.DataFrame:
         """One row a frame and subject: position, heading, body length and box.
@@ -121,7 +122,7 @@ class ArenaTruth:
             "heading_rad": self.headings.ravel(),
             "body_length_px": self.body_lengths.ravel(),
         }
-        edges = self.boxes.reshape(-1, 4).T
+        edges = list(self.boxes.reshape(-1, 4).T)
         return pd.DataFrame(table | dict(zip(("x0", "y0", "x1", "y1"), edges, strict=True)))
 
 

@@ -115,10 +115,9 @@ def read(path: Path, request: ImportRequest) -> ImportPlan:
         subjects = pd.Series(request.subject, index=table.index)
     _check_rows(frames, recordings, path, request)
     bouts, spans = [], []
-    groups = pd.DataFrame({"recording": recordings, "subject": subjects}).groupby(
-        ["recording", "subject"], sort=False
-    )
-    for (recording, subject), rows in groups.indices.items():
+    owners = list(zip(recordings, subjects, strict=True))
+    for recording, subject in dict.fromkeys(owners):
+        rows = np.flatnonzero((recordings == recording) & (subjects == subject))
         full = _on_frames(frames[rows], states[rows], request.n_frames[recording], path)
         unlabelled = int((full == UNOBSERVED).all(axis=1).sum())
         if unlabelled:

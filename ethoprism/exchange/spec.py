@@ -143,6 +143,7 @@ def read_table(path: Path, kind: str) -> pd.DataFrame:
         table = pd.read_csv(
             path,
             sep="\t" if path.suffix.lower() == ".tsv" else ",",
+            header=None,  # pandas would rename a repeated column without a word
             dtype=str,
             keep_default_na=False,
             encoding="utf-8-sig",
@@ -154,7 +155,8 @@ def read_table(path: Path, kind: str) -> pd.DataFrame:
             expected=f"a {kind} file in UTF-8 with a header line",
             found=str(error),
         ) from error
-    table.columns = [str(c).strip() for c in table.columns]
+    table.columns = [str(c).strip() for c in table.iloc[0]]
+    table = table.iloc[1:].reset_index(drop=True)
     repeated = [str(c) for c in table.columns[table.columns.duplicated()]]
     if repeated:
         raise LabelError(

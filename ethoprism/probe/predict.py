@@ -113,13 +113,7 @@ def require_key(probe: Probe, store: TokenStore) -> None:
             found=", ".join(f"{name} {its[name]}" for name in differing),
             remedy="Extract the tokens with the probe's backbone, or train another probe.",
         )
-    if not store.complete:
-        raise ProjectError(
-            f"The tokens of {store.path.stem!r} are not complete",
-            expected=f"{store.n_blocks} blocks",
-            found=f"{int(store.done.sum())}",
-            remedy="Run: ethoprism extract PROJECT (it goes on where it stopped)",
-        )
+    store.require_complete()
 
 
 def row_logits(

@@ -319,4 +319,4 @@ def _part_metrics(
     states[samples.centres] = samples.states
     prediction = Prediction("", "", tuple(behaviours), probability, covered, "", "", "")
     table = frame_scores(states, decide(prediction, decision), probability, behaviours)
-    return table.to_dict("index")
+    return {str(name): dict(row) for name, row in table.to_dict("index").items()}

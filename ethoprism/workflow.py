@@ -1,0 +1,241 @@
+"""The steps of a project, each one function: what the command line and the GUI both call.
+
+Long steps are generators of `Progress` whose result is what they made. Nothing here prints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ethoprism import registry
+from ethoprism.annotation import UNOBSERVED, frame_states
+from ethoprism.errors import InputError
+from ethoprism.exchange.spec import Format, FrameLabels
+from ethoprism.files import write_json
+from ethoprism.prediction import Prediction, decide, load_prediction, save_prediction
+from ethoprism.progress import Progress
+from ethoprism.project import Project, Settings
+from ethoprism.recording import ImportReport, open_recording
+from ethoprism.store import AnnotationStore
+from ethoprism.tokens import TokenKey, TokenStore
+
+if TYPE_CHECKING:  # these import jax, which the other steps do without
+    from ethoprism.backbones.spec import Backbone
+    from ethoprism.probe.checkpoint import Probe
+
+
+def add_recording(
+    project: Project, path: Path, *, id: str | None = None, accept_damaged: bool = False
+) -> tuple[Project, str, ImportReport]:
+    """The project with a recording added, the recording's id, and what its import showed."""
+    recording, report = open_recording(path, id, accept_damaged=accept_damaged)
+    project = project.with_recording(recording)
+    added = next(e.id for e in project.entries if e.content_key == recording.content_key)
+    return project, added, report
+
+
+def load_backbone(settings: Settings) -> Backbone:
+    """The project's backbone with its weights."""
+    backbone: Backbone = registry.load("backbones", settings.backbone)(settings.weights or None)
+    return backbone
+
+
+def project_key(project: Project, backbone: Backbone) -> TokenKey:
+    """The key of the tokens that the project extracts."""
+    from ethoprism.extract import token_key
+
+    s = project.settings
+    return token_key(backbone.card, hop=s.hop, step=s.step, pooling=s.pooling)
+
+
+def extract_tokens(
+    project: Project, backbone: Backbone, recordings: Sequence[str] = ()
+) -> Iterator[Progress]:
+    """Extract the tokens of recordings, all by default; what is there already is kept."""
+    from ethoprism.extract import extract
+
+    key = project_key(project, backbone)
+    for name in recordings or project.recording_ids:
+        path = project.tokens_path(key.digest, name)
+        yield from extract(project.recording(name), backbone, key, path)
+
+
+def open_tokens(project: Project, key: TokenKey, recording: str) -> TokenStore:
+    """The tokens of a recording; a `ProjectError` that names the remedy if they are not there."""
+    entry = project.entry(recording)
+    path = project.tokens_path(key.digest, recording)
+    return TokenStore.open(path, key, entry.n_frames, entry.content_key)
+
+
+def known_keys(project: Project) -> list[TokenKey]:
+    """Keys of the tokens that the project holds."""
+    import json
+
+    keys = []
+    for folder in sorted((project.folder / "tokens").glob("*")):
+        for store in sorted(folder.glob("[!.]*.zarr")):
+            attributes = json.loads((store / "zarr.json").read_text())["attributes"]
+            keys.append(TokenKey.from_dict(attributes["key"]))
+            break
+    return keys
+
+
+def open_annotations(project: Project) -> AnnotationStore:
+    """The project's labels; close it after use."""
+    return AnnotationStore(project.annotations_path, project.n_frames, project.mirror_folder)
+
+
+def label_states(
+    project: Project, recordings: Iterable[str], behaviours: Sequence[str], subject: str = ""
+) -> dict[str, np.ndarray]:
+    """What people labelled: int8 ``[frames, behaviours]`` by recording (see `frame_states`)."""
+    states = {}
+    with open_annotations(project) as store:
+        for name in recordings:
+            states[name] = frame_states(
+                store.bouts(name),
+                store.spans(name),
+                behaviours,
+                project.entry(name).n_frames,
+                subject or None,
+            )
+    return states
+
+
+def probe_from(project: Project, name: str) -> Probe:
+    """A probe of the project."""
+    from ethoprism.probe.checkpoint import load_probe
+
+    return load_probe(project.probe_folder(name))
+
+
+def predict_recordings(
+    project: Project, probe: Probe, recordings: Sequence[str] = ()
+) -> Generator[Progress, None, list[Prediction]]:
+    """Predict recordings, all by default, and save the predictions in the project."""
+    from ethoprism.probe.predict import predict
+
+    predictions = []
+    for name in recordings or project.recording_ids:
+        store = open_tokens(project, probe.key, name)
+        prediction = yield from predict(probe, project.recording(name), store)
+        save_prediction(prediction, project.prediction_path(probe.name, name))
+        predictions.append(prediction)
+    return predictions
+
+
+def predicted_labels(
+    project: Project, probe: Probe, recordings: Sequence[str] = ()
+) -> list[FrameLabels]:
+    """Predictions as they are exported: decided with the probe's thresholds and smoothing."""
+    labels = []
+    for name in recordings or project.recording_ids:
+        prediction = load_prediction(
+            project.prediction_path(probe.name, name),
+            probe=probe.digest,
+            content_key=project.entry(name).content_key,
+        )
+        labels.append(
+            FrameLabels(
+                name,
+                prediction.subject,
+                project.recording(name).frame_times,
+                prediction.behaviours,
+                decide(prediction, probe.decision),
+                prediction.covered,
+                prediction.probability,
+                "automated",
+            )
+        )
+    return labels
+
+
+def manual_labels(
+    project: Project, recordings: Sequence[str] = (), subject: str = ""
+) -> list[FrameLabels]:
+    """What people labelled, as it is exported; ``covered`` where anything was observed."""
+    names = project.ethogram.names
+    chosen = recordings or project.recording_ids
+    return [
+        FrameLabels(
+            name,
+            subject,
+            project.recording(name).frame_times,
+            names,
+            states,
+            (states != UNOBSERVED).any(axis=1),
+            None,
+            "manual",
+        )
+        for name, states in label_states(project, chosen, names, subject).items()
+    ]
+
+
+def export_predictions(
+    project: Project,
+    probe: Probe,
+    format_name: str,
+    path: Path | None = None,
+    recordings: Sequence[str] = (),
+) -> Path:
+    """Write predictions in an exchange format, and beside them a card of where they come from.
+
+    Parameters
+    ----------
+    path
+        File to write; by default one in ``exports/``, whose name says so if the backbone is
+        untrained.
+
+    Returns
+    -------
+    The file that was written.
+    """
+    labels = predicted_labels(project, probe, recordings)
+    untrained = "" if probe.key.trained else "-untrained"
+    path = path or project.exports_folder / f"{probe.name}{untrained}-{_ending(format_name)}"
+    _write(format_name, path, labels)
+    write_json(
+        path.with_name(path.name + ".card.json"),
+        {
+            "backbone": probe.key.label,
+            "probe": probe.name,
+            "probe_digest": probe.digest,
+            "token_key": probe.key.to_dict(),
+            "thresholds": probe.decision.thresholds,
+            "min_bout_frames": probe.decision.min_bout,
+            "recordings": [item.recording for item in labels],
+            "note": "Predictions of a probe, not observations. "
+            + ("The backbone's weights are random (untrained). " if untrained else "")
+            + "Frames that are not covered have no values.",
+        },
+    )
+    return path
+
+
+def export_labels(
+    project: Project,
+    format_name: str,
+    path: Path | None = None,
+    recordings: Sequence[str] = (),
+    subject: str = "",
+) -> Path:
+    """Write what people labelled in an exchange format; the file that was written is returned."""
+    path = path or project.exports_folder / f"labels-{_ending(format_name)}"
+    _write(format_name, path, manual_labels(project, recordings, subject))
+    return path
+
+
+def _ending(format_name: str) -> str:
+    """``frames.csv`` for ``frames-csv``."""
+    return ".".join(format_name.rsplit("-", 1))
+
+
+def _write(format_name: str, path: Path, labels: Sequence[FrameLabels]) -> None:
+    format: Format = registry.load("exchange", format_name)
+    if format.write is None:
+        raise InputError(f"The format {format_name!r} can be read, but not written")
+    format.write(path, labels)
