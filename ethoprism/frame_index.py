@@ -145,6 +145,31 @@ class FrameIndex:
         return np.argsort(self.pts, kind="stable")
 
 
+@dataclass(frozen=True)
+class Findings:
+    """What came to light while a file was indexed.
+
+    Attributes
+    ----------
+    container_frames
+        Frames that the container states, or None if it states no number.
+    missing_timestamps
+        Frames for which the container states no time of presentation.
+    tick
+        Seconds of one unit of the container's timestamps.
+    damage
+        Sentences about content that is lost.
+    notes
+        Sentences about anything else that a user should know.
+    """
+
+    container_frames: int | None
+    missing_timestamps: int
+    tick: float
+    damage: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
 def save_index(index: FrameIndex, path: Path) -> None:
     """Write an index as a NumPy archive, whole or not at all."""
     arrays: dict[str, Any] = {f.name: np.asarray(getattr(index, f.name)) for f in fields(index)}

@@ -26,36 +26,11 @@ from ethoprism.container import (
     truncation,
 )
 from ethoprism.errors import VideoError
-from ethoprism.frame_index import NO_VALUE, FrameIndex
+from ethoprism.frame_index import NO_VALUE, Findings, FrameIndex
 
 _HEAD = 32  # packets that are decoded to check the order which the timestamps promise
 _SYNCING = {"h264"}  # decoders that give nothing until what they are entered at is whole
 _EXACT = 2**53  # up to here float64 holds every integer
-
-
-@dataclass(frozen=True)
-class Findings:
-    """What came to light while a file was indexed.
-
-    Attributes
-    ----------
-    container_frames
-        Frames that the container states, or None if it states no number.
-    missing_timestamps
-        Frames for which the container states no time of presentation.
-    tick
-        Seconds of one unit of the container's timestamps.
-    damage
-        Sentences about content that is lost.
-    notes
-        Sentences about anything else that a user should know.
-    """
-
-    container_frames: int | None
-    missing_timestamps: int
-    tick: float
-    damage: tuple[str, ...]
-    notes: tuple[str, ...]
 
 
 @dataclass

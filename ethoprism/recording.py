@@ -12,15 +12,11 @@ import re
 import unicodedata
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ethoprism.errors import InputError, VideoError
-from ethoprism.frame_index import FrameIndex
-
-if TYPE_CHECKING:
-    from ethoprism.indexing import Findings
+from ethoprism.frame_index import Findings, FrameIndex
 
 _BLOCK = 1 << 20  # bytes of a sampled block
 _BLOCKS = 32  # sampled blocks of a large file; smaller files are read whole

@@ -150,7 +150,8 @@ class FrameReader:
         VideoError
             If a frame among them is damaged.
         """
-        first, *rest = key if isinstance(key, tuple) and key else (key,)
+        parts: list[Any] = list(key) if isinstance(key, tuple) and key else [key]
+        first, rest = parts[0], parts[1:]
         if isinstance(first, EllipsisType):
             first, rest = slice(None), [first, *rest]
         if isinstance(first, slice):

@@ -190,7 +190,7 @@ def test_every_minute_shows_some_of_everything(minutes: list[tuple[ArenaTruth, K
     assert np.median(counts, axis=0).min() >= 6
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_random_arenas_keep_their_promises_too(seed: int):
     look = Appearance.random(np.random.default_rng(seed), height=96, width=96)
     truth = simulate(seed, round(40 * look.frame_rate), appearance=look)
