@@ -8,7 +8,8 @@ Nothing is ever identified by counting what the decoder gives.
 A frame is damaged if its packet fails to decode, gives no picture or a picture that the decoder
 calls corrupt, and so is every frame that leans on such a packet: all that follow in its group of
 pictures, for decoders fill the hole with other pictures, even with the wrong ones, and do not say
-so. The next key picture ends the damage.
+so. The next key picture ends the damage. Damage that the decoder itself does not notice (a few
+changed bytes in FFV1, VP8, VP9 or HEVC, now and then in H.264) cannot be noticed here.
 """
 
 from __future__ import annotations
@@ -24,11 +25,13 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from ethoprism.container import open_video, read_packets
+from ethoprism.container import open_video, prepare_decoder, read_packets
 from ethoprism.errors import VideoError
 from ethoprism.frame_index import NO_VALUE, FrameIndex
 
 _STRANGE = 64  # unknown packets behind a seek after which it is given up
+_HELD_BACK = 32  # packets that may go in before a frame comes out: 16 by the codecs' rules
+_MOST_ALARMS = 16  # after which threads are not tried any more
 _WORTH_A_SEEK = 16  # packets that are quicker decoded than jumped over
 
 
@@ -73,7 +76,8 @@ class PacketReader:
             self._prime()
         if not self._seek_before(packet):
             self._open(threads)
-            self._prime()
+            if packet > 0:
+                self._prime()
         while self._next < packet:
             self.next()
 
@@ -131,9 +135,7 @@ class PacketReader:
                 found=f"{stream.type}",
                 remedy="Import the recording again.",
             )
-        # Frame threads can neither say which packet failed nor conceal errors reproducibly.
-        stream.thread_type = "AUTO" if threads else "NONE"
-        stream.thread_count = 0 if threads else 1
+        prepare_decoder(stream, threads=threads)
         self._threads = threads
         self._stream = stream
         self._sought = self._primed = False
@@ -208,9 +210,10 @@ class FrameStream:
     def __init__(self, path: Path, index: FrameIndex):
         self._index = index
         self._reader = PacketReader(path, index)
-        self._entry = self._fed = self._frame = 0
+        self._entry = self._group = self._fed = self._frame = 0
         self._begun = self._ended = False
         self._careful_until = -1
+        self._alarms = 0
         self._latest = -1
         self._first_sound = self._index.n_packets
         self._waiting: dict[int, int] = {}
@@ -261,20 +264,21 @@ class FrameStream:
         self._begun = False
         self._reader.close()
 
-    def _begin(self, n: int, *, careful: bool = False, groups_back: int = 1) -> None:
-        """Enter the stream where frame ``n`` can be decoded from.
+    def _begin(self, n: int, *, careful: bool = False, groups_back: int = 0) -> None:
+        """Enter the stream where frame ``n`` can be decoded from, or some groups before that.
 
-        Carefully means without threads and from at least one group of pictures earlier, because
-        some decoders need a while after they are entered at a key picture that is none in full.
+        Carefully means without threads, and for one group of pictures only: which of its frames
+        are damaged must not depend on where reading began.
         """
-        entry = int(self._index.base[self._index.packet_of[n]])
-        if careful:
-            for _ in range(groups_back):
-                entry = self._index.entry_before(entry)
-            self._careful_until = max(self._careful_until, self._fed)
-        else:
-            self._careful_until = -1
-        self._reader.start(entry, threads=not careful)
+        self._group = entry = int(self._index.base[self._index.packet_of[n]])
+        for _ in range(groups_back):
+            entry = self._index.entry_before(entry)
+        if careful and self._careful_until < 0:
+            self._alarms += 1
+        self._careful_until = max(self._careful_until, self._fed) if careful else -1
+        if self._alarms > _MOST_ALARMS:
+            self._careful_until = self._index.n_packets
+        self._reader.start(entry, threads=self._careful_until < 0)
         self._forget()
         self._entry = self._fed = entry
         self._frame = n
@@ -289,20 +293,23 @@ class FrameStream:
 
     def _emit(self) -> tuple[int, VideoFrame | None]:
         """The next frame, once all that it leans on has been decoded or found missing."""
-        groups_back = 1
+        groups_back = 0
         while True:
             n = self._frame
             packet = int(self._index.packet_of[n])
             base = int(self._index.base[packet])
-            if not self._begun or base < self._entry or 0 <= self._careful_until < base:
+            careful = self._careful_until >= 0
+            if not self._begun or base < self._entry or (careful and base > self._careful_until):
                 self._begin(n)
+            elif careful and base != self._group:
+                self._begin(n, careful=True)
             self._decode_to(packet)
             damaged = self._leans_on_damage(packet)
-            if not damaged or self._entry == 0 or self._first_sound < base:
+            if not damaged or self._entry == 0 or self._first_sound <= base:
                 break
-            # Nothing before the group was whole either: perhaps the decoder was not entered at a
-            # true key picture. Damage is believed only of a decoder that was under way.
-            groups_back *= 4
+            # Not even the key picture came out whole: perhaps it is none in full, and the decoder
+            # has to be under way before. Of such a decoder only is the damage believed.
+            groups_back = 4 * groups_back or 1
             self._begin(n, careful=True, groups_back=groups_back)
         frame = self._arrived.pop(n, None)
         self._frame += 1
@@ -362,9 +369,12 @@ class FrameStream:
             self._first_sound = min(self._first_sound, packet)
             if n >= self._frame:
                 self._arrived[n] = frame
-        # Frames come out in order: one that was overtaken by a later one does not come any more.
+        # Frames come out in order: one that was overtaken by a later one does not come any more,
+        # unless damage muddled the order for as long as decoders hold frames back.
+        overdue = self._fed - _HELD_BACK
         for lost in [p for p, moment in self._waiting.items() if moment < self._latest]:
-            self._mark_damaged(lost)
+            if lost < overdue:
+                self._mark_damaged(lost)
 
     def _mark_damaged(self, packet: int) -> None:
         self._waiting.pop(packet, None)

@@ -20,6 +20,7 @@ from av.video.stream import VideoStream
 from ethoprism.container import (
     PacketTable,
     open_video,
+    prepare_decoder,
     read_packets,
     scan_packets,
     stated_frames,
@@ -113,9 +114,8 @@ def _decode(path: Path, packets: PacketTable, limit: int, *, threads: bool) -> _
     trace = _Trace()
     container, stream = open_video(path)
     with container:
+        prepare_decoder(stream, threads=threads)
         decoder = stream.codec_context
-        decoder.thread_type = "AUTO" if threads else "NONE"
-        decoder.thread_count = 0 if threads else 1
         for number, packet in enumerate(read_packets(container, stream, [])):
             if number == len(packets) or (number >= limit and trace.arrived):
                 break
@@ -167,15 +167,29 @@ def _order_by_decoding(path: Path, packets: PacketTable) -> tuple[np.ndarray, _T
             f"{path} packs several pictures into one packet, so frames cannot be told apart",
             remedy="Convert it to H.264 in an mp4 file, for instance with ffmpeg.",
         )
-    place = np.arange(len(order), dtype=np.float64)
-    # A packet that failed keeps its place behind the packets before it, so that what follows
-    # keeps its number; before the first frame there is nothing to keep.
-    lost = np.array([p for p in trace.failed if p > order.min() and packets.is_shown[p]], np.int64)
-    lost = np.setdiff1d(lost, order)
+    lost = _lost_packets(packets, order, trace.failed)
+    # A lost packet keeps a place behind the packets before it, so that what follows keeps its
+    # number.
     latest = np.full(everything, -1.0)
-    latest[order] = place
-    place = np.concatenate([place, np.maximum.accumulate(latest)[lost] + 0.5])
+    latest[order] = np.arange(len(order))
+    place = np.concatenate([latest[order], np.maximum.accumulate(latest)[lost] + 0.5])
     return np.concatenate([order, lost])[np.argsort(place, kind="stable")], trace
+
+
+def _lost_packets(packets: PacketTable, order: np.ndarray, failed: list[int]) -> np.ndarray:
+    """int64: packets that would have become frames, had they or what they lean on been whole.
+
+    These are the packets that failed and those that gave nothing between one that failed and the
+    next key packet. A packet that gives nothing elsewhere holds no frame.
+    """
+    lost = np.zeros(len(packets), bool)
+    keys = np.flatnonzero(packets.is_key)
+    for packet in failed:
+        behind = keys[np.searchsorted(keys, packet, side="right") :]
+        lost[packet : behind[0] if len(behind) else None] = True
+    lost[order] = False
+    lost[: order.min()] = False  # before the first frame there is nothing to keep a place in
+    return np.flatnonzero(lost & packets.is_shown)
 
 
 def _ticks(
@@ -203,7 +217,7 @@ def _ticks(
     if len(known) == len(stamps):
         return np.sort(stamps), missing
     if len(known) >= 2:
-        return np.interp(np.arange(len(stamps)), known, np.sort(stamps[known])), missing
+        return _between(len(stamps), known, np.sort(stamps[known])), missing
     if not rate:
         raise VideoError(
             f"{path} states neither timestamps nor a frame rate",
@@ -211,6 +225,18 @@ def _ticks(
             " FILE.mp4, with the camera's true rate.",
         )
     return np.array([n / (rate * tick) for n in range(len(order))], dtype=object), missing
+
+
+def _between(n: int, at: np.ndarray, stamps: np.ndarray) -> np.ndarray:
+    """float64 ``(n,)``: stamps known ``at`` some frames, and in line with them in between.
+
+    Before the first and behind the last known one, frames keep the usual distance.
+    """
+    distance = np.median(np.diff(stamps) / np.diff(at))
+    ticks = np.interp(np.arange(n), at, stamps)
+    ticks[: at[0]] = stamps[0] - distance * np.arange(at[0], 0, -1)
+    ticks[at[-1] + 1 :] = stamps[-1] + distance * np.arange(1, n - at[-1])
+    return ticks
 
 
 def _seconds(ticks: np.ndarray, tick: Fraction) -> np.ndarray:

@@ -210,9 +210,10 @@ def content_key(path: Path) -> str:
 
 def id_from_name(name: str) -> str:
     """A recording id made from a file's name: signs that file systems object to become ``_``."""
-    text = re.sub(r"[^\w.-]+", "_", unicodedata.normalize("NFC", name))[:_LONGEST_ID]
-    text = text.strip("._") or "recording"
-    return f"{text}_" if text.split(".")[0].lower() in _DEVICES else text
+    text = re.sub(r"[^\w.-]+", "_", unicodedata.normalize("NFC", name)).strip("._-")
+    if text.split(".")[0].lower() in _DEVICES:
+        text = f"_{text}"  # Windows keeps these names for devices, whatever their ending
+    return text[:_LONGEST_ID].rstrip(".") or "recording"
 
 
 def _check_id(name: str) -> None:

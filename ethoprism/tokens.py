@@ -211,13 +211,18 @@ class TokenStore:
         start, stop = self.block(index)
         if len(tokens) != stop - start:
             raise ValueError(f"block {index} has {stop - start} rows, got {len(tokens)}")
+        files = (
+            self.path / "tokens" / "c" / str(index) / "0" / "0" / "0",
+            self.path / "valid" / "c" / str(index),
+        )
         try:
+            for file in files:  # zarr would read what a power cut may have left of them
+                file.unlink(missing_ok=True)
             self._tokens[start:stop] = tokens.astype(np.float16)
             self._valid[start:stop] = valid
-            # A chunk that holds only the fill value is not written.
-            for name in (f"tokens/c/{index}/0/0/0", f"valid/c/{index}"):
-                if (self.path / name).exists():
-                    sync(self.path / name)
+            for file in files:
+                if file.exists():  # a chunk that holds only the fill value is not written
+                    sync(file)
             self._done[index] = True
         except OSError as error:
             raise storage_error(error, self.path) from error

@@ -25,7 +25,7 @@ TRUNK = 8
 """The first discs, up to the shoulders; the others are neck and head."""
 
 TAIL_NODES = 10
-TAIL_DISCS = 60
+TAIL_DISCS = 45
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Anatomy:
     hands
         The fore paws again where they are lifted to the face; radius 0 where they are not.
     tail
-        60 discs from base to tip.
+        45 discs from base to tip.
     """
 
     spine: np.ndarray
@@ -162,7 +162,7 @@ def _spine_course(
     angle = angle + wave + yaw[..., None] * is_head
     # Seen from above, a lowered head is short: a grooming animal tucks it in and bobs it.
     tucked = motion.groom * (0.34 + 0.20 * stroke) + motion.sniff * (0.03 - 0.09 * nod)
-    crouch = 0.15 * motion.groom - 0.05 * np.clip(motion.speed / 22.0, 0.0, 1.0)
+    crouch = 0.20 * motion.groom - 0.05 * np.clip(motion.speed / 22.0, 0.0, 1.0)
     shrink = 1.0 - crouch[..., None] * (1 - is_head) - tucked[..., None] * is_head
     step = np.diff(place, prepend=0.0) * length[:, None] * shrink
     return angle, step
@@ -172,7 +172,7 @@ def _radii(motion: Motion, pace: np.ndarray, length: np.ndarray, girth: np.ndarr
     radius = np.array(RADII)
     trunk = np.arange(len(RADII)) < TRUNK
     width = np.where(trunk, girth[:, None], 1.0 + 0.35 * (girth[:, None] - 1.0))
-    swell = 0.035 * np.sin(motion.breath) + 0.07 * motion.groom - 0.03 * pace
+    swell = 0.035 * np.sin(motion.breath) + 0.10 * motion.groom - 0.03 * pace
     swell = swell + 0.018 * motion.groom * np.sin(2.0 * motion.groom_phase)
     return radius * length[:, None] * width * (1.0 + swell[..., None] * trunk)
 
@@ -206,8 +206,8 @@ def _hands(motion: Motion, head: _Frame) -> np.ndarray:
     circles = []
     for side in (-1.0, 1.0):
         stroke = np.sin(motion.groom_phase + 0.5 * side)
-        ahead = -0.015 + 0.055 * stroke
-        circles.append(head.place(12, ahead, side * (0.072 - 0.028 * stroke), 0.032 * lifted))
+        ahead = -0.015 + 0.065 * stroke
+        circles.append(head.place(12, ahead, side * (0.076 - 0.030 * stroke), 0.037 * lifted))
     return np.stack(circles, axis=2)
 
 
@@ -251,7 +251,7 @@ def _drag(base: list[list[float]], back: list[float], link: float, floor: Floor)
 
 
 def _tail_weights() -> np.ndarray:
-    """Weights of each node in each disc of the tail: smooth, the ends kept; ``(60, 11)``."""
+    """Weights of each node in each disc of the tail: smooth, the ends kept; ``(45, 11)``."""
     at = np.linspace(0, TAIL_NODES, TAIL_DISCS)
     weights = np.exp(-0.5 * ((at[:, None] - np.arange(TAIL_NODES + 1)) / 0.55) ** 2)
     weights /= weights.sum(axis=1, keepdims=True)

@@ -43,7 +43,7 @@ class Appearance:
     tail_length: float = 0.85
     """Relative to the body."""
 
-    coat: tuple[Colour, Colour] = ((58.0, 49.0, 42.0), (112.0, 93.0, 76.0))
+    coat: tuple[Colour, Colour] = ((66.0, 56.0, 48.0), (118.0, 98.0, 80.0))
     coat_mottling: tuple[float, float] = (9.0, 11.0)
     """Standard deviation of the fur's texture in grey levels."""
     coat_patches: tuple[float, float] = (0.0, 0.0)

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
-
-import numpy as np
 
 from ethoprism.errors import InputError, StorageError
 from ethoprism.progress import Progress
@@ -21,7 +20,7 @@ from ethoprism_datasets.arena_appearance import Appearance
 from ethoprism_datasets.arena_render import render
 from ethoprism_datasets.arena_truth import ArenaTruth, simulate
 
-VERSION = 1
+VERSION = 2
 """Raised when the same seed and appearance come to give another recording."""
 
 ENCODER = {
@@ -199,21 +198,24 @@ def _write_video(truth: ArenaTruth, path: Path, name: str) -> Generator[Progress
 def _encode(truth: ArenaTruth, path: Path) -> Generator[int, None, None]:
     """Render and encode all frames, yielding how many are done now and then."""
     import av
-    from av.video.reformatter import VideoReformatter
 
     look = truth.appearance
     rate = Fraction(look.frame_rate).limit_denominator(1001)
-    to_yuv = VideoReformatter()
     with av.open(str(path), "w", format="mp4", options={"fflags": "+bitexact"}) as container:
         stream = container.add_stream("libx264", rate=rate, options=ENCODER)
         stream.width, stream.height, stream.pix_fmt = look.width, look.height, "yuv420p"
-        # The number of threads enters the encoder's decisions: fixed, the file is always the same.
-        stream.codec_context.thread_count = 2
-        for index, image in enumerate(render(truth)):
-            rgb = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
-            frame = to_yuv.reformat(rgb, format="yuv420p")
-            frame.pts, frame.time_base = index, 1 / rate
-            container.mux(stream.encode(frame))
-            if (index + 1) % REPORT_EVERY == 0:
-                yield index + 1
+        # The number of threads enters the encoder's decisions; one makes the same file everywhere,
+        # and leaves the other cores to whoever makes several recordings at once.
+        stream.codec_context.thread_count = 1
+        # Encoding leaves the interpreter free, so the next frame is drawn meanwhile.
+        with ThreadPoolExecutor(max_workers=1) as beside:
+            packets = beside.submit(list)
+            for index, image in enumerate(render(truth)):
+                frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+                frame.pts, frame.time_base = index, 1 / rate
+                container.mux(packets.result())
+                packets = beside.submit(stream.encode, frame)
+                if (index + 1) % REPORT_EVERY == 0:
+                    yield index + 1
+            container.mux(packets.result())
         container.mux(stream.encode(None))

@@ -9,7 +9,7 @@ The plan is never the truth: labels are read off the movement that comes of it (
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -20,6 +20,9 @@ from ethoprism_datasets.arena_motion import Body, Floor, Order, Point, bearing_t
 T = TypeVar("T")
 
 SOLO = ("rest", "rest", "groom", "groom", "walk", "walk", "dash", "look")
+"""What an animal does alone. A dash is as fast as a chase, and looking about as still as rest, so
+neither speed nor stillness alone tells a behaviour."""
+
 STILL = ("rest", "groom", "rest", "groom", "look")
 """What an animal does that has stopped, or that is about to be approached."""
 
@@ -96,7 +99,7 @@ class Plan:
         self._hosts = Deck(HOSTS, rng)
         self._spots = Deck((-0.4, -0.1, 0.1, 0.45), rng)
         self._phase = "alone"
-        self._phase_until = 0.6 + self._seconds("alone")
+        self._phase_until = 0.6 + _seconds("alone", self._rng)
         self._actor = 0
         self._episode = EPISODES[0]
         for one in (0, 1):
@@ -152,7 +155,7 @@ class Plan:
         theirs.until = now + 6.0
 
     def _begin_contact(self, now: float) -> None:
-        self._phase, self._phase_until = "contact", now + self._seconds("contact")
+        self._phase, self._phase_until = "contact", now + _seconds("contact", self._rng)
         actor, other = self._minds[self._actor], self._minds[1 - self._actor]
         actor.state = "sniff"
         other.until = math.inf
@@ -161,7 +164,7 @@ class Plan:
             other.state, other.spot = answer, 0.45
 
     def _begin_chase(self, chaser: int, fleeing: int, now: float) -> None:
-        self._phase, self._phase_until = "chase", now + self._seconds("chase")
+        self._phase, self._phase_until = "chase", now + _seconds("chase", self._rng)
         speed = float(self._rng.uniform(19.0, 27.0))
         self._minds[chaser].state, self._minds[chaser].speed = "chase", speed
         self._minds[fleeing].state, self._minds[fleeing].speed = "flee", speed
@@ -172,10 +175,10 @@ class Plan:
         self._end_episode(now)
 
     def _end_episode(self, now: float) -> None:
-        self._phase, self._phase_until = "alone", now + self._seconds("alone")
+        self._phase, self._phase_until = "alone", now + _seconds("alone", self._rng)
         for one, mind in enumerate(self._minds):
             if mind.state == "flee":
-                mind.state, mind.until, mind.speed = "walk", now + self._seconds("part"), 10.0
+                mind.state, mind.until, mind.speed = "walk", now + _seconds("part", self._rng), 10.0
             elif mind.state != "walk":
                 self._begin_solo(one, now, self._still.draw())
 
@@ -187,7 +190,7 @@ class Plan:
         mind.state = state or self._solo[one].draw()
         if not state and mind.state == previous and previous in ("rest", "groom"):
             mind.state = "walk"
-        mind.until = now + self._seconds(mind.state)
+        mind.until = now + _seconds(mind.state, self._rng)
         mind.gaze = 0.0
         if mind.state == "groom":
             mind.flank = float(rng.choice([0.0, 0.0, -1.0, 1.0]))
@@ -198,38 +201,39 @@ class Plan:
 
     def _walk_away(self, one: int, now: float) -> None:
         mind = self._minds[one]
-        mind.state, mind.until = "walk", now + 0.5 + self._seconds("part")
+        mind.state, mind.until = "walk", now + 0.5 + _seconds("part", self._rng)
         mind.speed, mind.goal = float(self._rng.uniform(8.0, 13.0)), self._point(one, away=True)
 
     def _point(self, one: int, away: bool) -> Point:
-        """Somewhere to walk to, rather along the walls; far from the other animal if ``away``."""
+        """Somewhere to walk to; far from the other animal if ``away``."""
         body, other = self._bodies[one], self._bodies[1 - one]
-        best, best_score = (0.0, 0.0), -math.inf
-        for _ in range(8 if away else 3):
-            radius, angle = self._rng.uniform(0.45, 0.9), self._rng.uniform(-math.pi, math.pi)
-            x = radius * math.cos(angle) * self._floor.half_width
-            y = radius * math.sin(angle) * self._floor.half_height
+
+        def merit(x: float, y: float) -> float:
             score = min(14.0, math.hypot(x - body.x, y - body.y))
-            score += (1.5 if away else 0.4) * math.hypot(x - other.x, y - other.y)
-            if score > best_score:
-                best, best_score = (x, y), score
-        return best
+            return score + (1.5 if away else 0.4) * math.hypot(x - other.x, y - other.y)
+
+        return self._best_of(8 if away else 3, merit)
 
     def _refuge(self, one: int) -> Point:
         """Where a fleeing animal heads: ahead and away from the other."""
         body, other = self._bodies[one], self._bodies[1 - one]
         danger = bearing_to(body, (other.x, other.y))
-        best, best_score = (0.0, 0.0), -math.inf
-        for _ in range(10):
-            radius, angle = self._rng.uniform(0.4, 0.85), self._rng.uniform(-math.pi, math.pi)
-            x = radius * math.cos(angle) * self._floor.half_width
-            y = radius * math.sin(angle) * self._floor.half_height
+
+        def merit(x: float, y: float) -> float:
             way = bearing_to(body, (x, y))
-            score = 1.6 * math.cos(way - body.heading) - 1.0 * math.cos(way - danger)
-            score += 0.08 * min(14.0, math.hypot(x - body.x, y - body.y))
-            if score > best_score:
-                best, best_score = (x, y), score
-        return best
+            score = 1.6 * math.cos(way - body.heading) - math.cos(way - danger)
+            return score + 0.08 * min(14.0, math.hypot(x - body.x, y - body.y))
+
+        return self._best_of(10, merit)
+
+    def _best_of(self, tries: int, merit: Callable[[float, float], float]) -> Point:
+        """The best of some random points of the floor, rather along the walls."""
+        points = []
+        for _ in range(tries):
+            radius, angle = self._rng.uniform(0.42, 0.88), self._rng.uniform(-math.pi, math.pi)
+            x = radius * math.cos(angle) * self._floor.half_width
+            points.append((x, radius * math.sin(angle) * self._floor.half_height))
+        return max(points, key=lambda point: merit(*point))
 
     # From states to orders
 
@@ -288,7 +292,7 @@ class Plan:
         body = self._bodies[one]
         return self._floor.steer(body.x, body.y, bearing, reach, self._minds[one].hand)
 
-    def _seconds(self, what: str) -> float:
-        median, spread, shortest, longest = SECONDS[what]
-        drawn = median * math.exp(spread * self._rng.standard_normal())
-        return min(longest, max(shortest, drawn))
+
+def _seconds(what: str, rng: np.random.Generator) -> float:
+    median, spread, shortest, longest = SECONDS[what]
+    return min(longest, max(shortest, median * math.exp(spread * rng.standard_normal())))

@@ -9,6 +9,7 @@ edge needs no special case.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -68,6 +69,34 @@ def render(
     return (painter.frame(index) for index in range(start, stop))
 
 
+@dataclass(frozen=True, eq=False)
+class _Layer:
+    """Small circles that are drawn at once.
+
+    Attributes
+    ----------
+    circles
+        float32, ``(n_frames, n_circles, 3)``: x, y and radius in pixels.
+    colours
+        float32, ``(3, n_circles)``. Circles of different colours should lie apart.
+    window
+        int32: offsets from a circle's middle at which pixels are looked at.
+    """
+
+    circles: np.ndarray
+    colours: np.ndarray
+    window: np.ndarray
+
+    @classmethod
+    def of(cls, circles: np.ndarray, colours: list[np.ndarray], soft: float) -> _Layer:
+        reach = int(np.ceil(circles[..., 2].max() + 0.5 * soft + 0.5))
+        return cls(
+            circles.astype(np.float32),
+            np.stack(colours, axis=1).astype(np.float32),
+            np.arange(-reach, reach + 1, dtype=np.int32),
+        )
+
+
 class Painter:
     """Draws single frames of one truth in one appearance."""
 
@@ -83,19 +112,17 @@ class Painter:
         border = self._border
         self._floor = np.pad(scene.floor, ((0, 0), (border, border), (border, border)), "edge")
         self._fur = scene.fur
-        self._skin = np.array(look.skin, dtype=np.float32)[:, None]
-        self._ear = [
-            0.35 * self._skin + 0.6 * np.array(coat, dtype=np.float32)[:, None]
-            for coat in look.coat
-        ]
-        self._dark = np.array(DARK, dtype=np.float32)[:, None]
         self._soft, self._shadow = look.softness_px, look.shadow
         self._size = (look.height, look.width)
+        self._slopes = (
+            np.linspace(-1, 1, look.width, dtype=np.float32),
+            np.linspace(-1, 1, look.height, dtype=np.float32)[:, None],
+        )
         self._gain, self._light = _drift(rng, truth.n_frames, look), scene.light
         self._noise, self._noise_at = _noise(rng, truth.n_frames, look)
-        self._parts(truth.anatomy.scaled(1.0, float(border), float(border)), truth)
+        self._parts(truth.anatomy.scaled(1.0, float(border), float(border)), truth, look)
 
-    def _parts(self, anatomy: Anatomy, truth: ArenaTruth) -> None:
+    def _parts(self, anatomy: Anatomy, truth: ArenaTruth, look: Appearance) -> None:
         """Lay out what is drawn in each frame, once for all of them."""
         # Twice as many discs as the skeleton has: their seams would show on a pale coat.
         between = 0.5 * (anatomy.spine[:, :, 1:] + anatomy.spine[:, :, :-1])
@@ -107,17 +134,24 @@ class Painter:
         self._turn = np.stack([np.cos(truth.headings), np.sin(truth.headings)], axis=-1)
         # The fur's texture is tied to the body, with its middle at the middle of the texture.
         self._middle = truth.positions + self._border
-        self._limbs = np.concatenate([anatomy.tail, anatomy.paws], axis=2)
-        self._ears = anatomy.ears
-        # The hollow of the ear is bare, its rim and back are furred.
+        skin = np.array(look.skin)
+        limbs = np.concatenate([anatomy.tail, anatomy.paws], axis=2)
+        limbs = limbs.reshape(truth.n_frames, -1, 3)
+        self._limbs = _Layer.of(limbs, [0.93 * skin] * limbs.shape[1], self._soft)
+        # The hollow of an ear is bare, its rim and back are furred.
         hollow = anatomy.ears * np.array([1.0, 1.0, 0.62])
-        self._bare = np.concatenate([hollow, anatomy.hands], axis=2)
-        self._dots = np.concatenate([anatomy.eyes, anatomy.nose], axis=2)
-        widest = max(
-            part[..., 2].max() for part in (self._limbs, self._ears, self._bare, self._dots)
-        )
-        side = np.arange(-np.ceil(widest + self._soft), np.ceil(widest + self._soft) + 1)
-        self._window = side.astype(np.int32)
+        ears = np.concatenate([anatomy.ears, anatomy.eyes, anatomy.nose], axis=2)
+        bare = np.concatenate([hollow, anatomy.hands], axis=2)
+        self._face = []
+        for animal, coat in enumerate(look.coat):
+            furred = 0.35 * skin + 0.6 * np.array(coat)
+            colours = [furred, furred, *[np.array(DARK)] * 3]
+            self._face.append(
+                (
+                    _Layer.of(ears[:, animal], colours, self._soft),
+                    _Layer.of(bare[:, animal], [skin] * bare.shape[2], self._soft),
+                )
+            )
         self._cover = np.zeros(self._floor[0].size, dtype=np.float32)
 
     def frame(self, index: int) -> np.ndarray:
@@ -126,12 +160,11 @@ class Painter:
         heights = [self._height(index, animal) for animal in range(2)]
         for animal in range(2):
             self._cast_shadow(canvas, index, animal, heights[animal])
-        self._stamp(canvas, self._limbs[index].reshape(-1, 3), 0.93 * self._skin)
+        self._stamp(canvas, self._limbs, index)
         for animal in range(2):
             self._coat(canvas, index, animal, heights[animal])
-            self._stamp(canvas, self._ears[index, animal], self._ear[animal])
-            self._stamp(canvas, self._bare[index, animal], self._skin)
-            self._stamp(canvas, self._dots[index, animal], self._dark)
+            for layer in self._face[animal]:
+                self._stamp(canvas, layer, index)
         return self._expose(canvas, index)
 
     def _height(self, index: int, animal: int) -> np.ndarray:
@@ -166,10 +199,11 @@ class Painter:
         ]
         # Fur is darker where it turns away from above, and brighter where it faces the light.
         shade = 0.62 + 0.44 * round_[inner] + 0.55 * (round_[inner] - toward)
-        colour = self._fur[animal][:, self._fur_index(index, animal, rows, columns)[inner]] * shade
+        fur_at = self._fur_index(index, animal, rows, columns)[inner]
         opaque = np.clip(height[inner] / self._soft + 0.5, 0.0, 1.0)
-        patch = canvas[:, y + RIM : y + rows - RIM, x + RIM : x + columns - RIM]
-        patch += opaque * (colour - patch)
+        patches = canvas[:, y + RIM : y + rows - RIM, x + RIM : x + columns - RIM]
+        for patch, fur in zip(patches, self._fur[animal], strict=True):
+            patch += opaque * (fur.take(fur_at) * shade - patch)
 
     def _fur_index(self, index: int, animal: int, rows: int, columns: int) -> np.ndarray:
         corner, middle = self._corner[index, animal], self._middle[index, animal]
@@ -181,42 +215,44 @@ class Painter:
         across = (cos * v + half - sin * u).astype(np.int32) & mask
         return across * FUR_SIZE + along
 
-    def _stamp(self, canvas: np.ndarray, circles: np.ndarray, colour: np.ndarray) -> None:
-        """Draw small circles as one shape of one colour."""
+    def _stamp(self, canvas: np.ndarray, layer: _Layer, index: int) -> None:
+        """Draw the small circles of a layer; those of one colour merge into one shape."""
+        circles, window = layer.circles[index], layer.window
         nearest = np.rint(circles[:, :2]).astype(np.int32)
-        off = (nearest - circles[:, :2]).astype(np.float32)
-        dx = (off[:, :1] + self._window)[:, None, :]
-        dy = (off[:, 1:] + self._window)[:, :, None]
-        radius = circles[:, 2, None, None].astype(np.float32)
-        inside = (radius - np.sqrt(dx * dx + dy * dy)) * (1.0 / self._soft) + 0.5
+        off = nearest - circles[:, :2]
+        dx = (off[:, :1] + window)[:, None, :]
+        dy = (off[:, 1:] + window)[:, :, None]
+        radius = circles[:, 2, None, None]
+        inside = (radius - np.sqrt(dx * dx + dy * dy)) * np.float32(1.0 / self._soft) + 0.5
         # What is thinner than a pixel is also paler.
         inside = np.minimum(inside, 1.0, out=inside) * np.minimum(radius / 0.7, 1.0)
         width = canvas.shape[2]
-        where = (nearest[:, 1, None, None] + self._window[:, None]) * width
-        where = where + nearest[:, 0, None, None] + self._window
-        drawn = inside > 0.0
-        at, cover = where[drawn], self._cover
-        np.maximum.at(cover, at, inside[drawn])
-        flat = canvas.reshape(3, -1)
-        pixels = flat[:, at]
-        flat[:, at] = pixels + cover[at] * (colour - pixels)
-        cover[at] = 0.0
+        where = (nearest[:, 1, None, None] + window[:, None]) * width
+        where = where + nearest[:, 0, None, None] + window
+        drawn = np.flatnonzero(inside > 0.0)
+        at = where.reshape(-1).take(drawn)
+        np.maximum.at(self._cover, at, inside.reshape(-1).take(drawn))
+        opaque = self._cover.take(at)
+        circle = drawn // inside[0].size
+        for plane, colours in zip(canvas.reshape(3, -1), layer.colours, strict=True):
+            pixels = plane.take(at)
+            plane[at] = pixels + opaque * (colours.take(circle) - pixels)
+        self._cover[at] = 0.0
 
     def _expose(self, canvas: np.ndarray, index: int) -> np.ndarray:
         """What the camera makes of it: the frame under this moment's light, with noise."""
         border, (height, width) = self._border, self._size
         overall, across, down = self._gain[index]
-        light = self._light * (
-            np.linspace(overall - across, overall + across, width, dtype=np.float32)
-            + np.linspace(-down, down, height, dtype=np.float32)[:, None]
-        )
+        slope_x, slope_y = self._slopes
+        light = self._light * ((overall + across * slope_x) + down * slope_y)
         frame = canvas[:, border : border + height, border : border + width] * light
         row, column, flip = self._noise_at[index]
         frame += self._noise[row : row + height, column : column + width][::flip]
         np.clip(frame, 0.0, 255.0, out=frame)
+        planes = frame.astype(np.uint8)
         image = np.empty((height, width, 3), dtype=np.uint8)
         for channel in range(3):
-            image[..., channel] = frame[channel]
+            image[..., channel] = planes[channel]
         return image
 
 

@@ -127,7 +127,7 @@ class HeadProjection(nnx.Module):
 
 
 class MergeProjection(nnx.Module):
-    """The heads' outputs projected back to tokens; the released weight has its output axis first."""
+    """The heads' outputs projected back to tokens; the weight has its output axis first."""
 
     def __init__(self, width: int, heads: int, size: int, *, rngs: nnx.Rngs, stack: Stack = ()):
         self.w = nnx.Param(_fan_in_normal(rngs, (*stack, width, heads, size), heads * size))
@@ -286,9 +286,10 @@ def per_dim_scale(
 def resize_positions(
     embedding: Float[Array, "*old width"], size: tuple[int, ...]
 ) -> Float[Array, "*new width"]:
-    """Positional embeddings of ``size`` (one or two axes), bilinearly interpolated where it differs.
+    """Positional embeddings for a grid of ``size``, which has one axis or two.
 
-    Half-pixel centres; antialiased when the size shrinks, as the released models do.
+    Where the size is another one than was learned they are interpolated as in the released
+    models: bilinearly, with half-pixel centres, antialiased when the size shrinks.
     """
     if embedding.shape[:-1] == size:
         return embedding

@@ -7,7 +7,7 @@ Every backbone registered under the entry points ``ethoprism.backbones`` is a fu
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import jax
 from jaxtyping import Array, Bool, Float, UInt8
@@ -40,6 +40,7 @@ class BackboneCard:
         return self.name if self.trained else f"{self.name} (untrained)"
 
 
+@runtime_checkable
 class Backbone(Protocol):
     """A frozen encoder that factorises into space and time.
 

@@ -82,7 +82,7 @@ class VideoPrismBackbone:
         size = self._card.input_size
         if frames.shape[1:] != (size, size, 3):
             raise ValueError(f"expected frames of ({size}, {size}, 3), got {frames.shape[1:]}")
-        return spatial_tokens(self._graph, self._card.precision, self._state, frames)
+        return spatial_tokens(self._graph, self._card.precision, self._state, jnp.asarray(frames))
 
     def temporal(
         self,
@@ -99,7 +99,13 @@ class VideoPrismBackbone:
             True for frames that hold nothing. No other frame looks at them; the tokens returned
             in their place mean nothing.
         """
-        return temporal_tokens(self._graph, self._card.precision, self._state, tokens, padding)
+        return temporal_tokens(
+            self._graph,
+            self._card.precision,
+            self._state,
+            jnp.asarray(tokens),
+            jnp.asarray(padding),
+        )
 
 
 @partial(jax.jit, static_argnums=(0, 1))
@@ -107,7 +113,7 @@ def spatial_tokens(
     graph: nnx.GraphDef[VideoPrismEncoder],
     precision: str,
     state: nnx.State,
-    frames: UInt8[Array | np.ndarray, "n size size 3"],
+    frames: UInt8[Array, "n size size 3"],
 ) -> Float[Array, "n tokens width"]:
     """The compiled function behind `VideoPrismBackbone.spatial`."""
     pixels = frames.astype(jnp.float32) / 255.0
@@ -121,8 +127,8 @@ def temporal_tokens(
     graph: nnx.GraphDef[VideoPrismEncoder],
     precision: str,
     state: nnx.State,
-    tokens: Float[Array | np.ndarray, "windows frames tokens width"],
-    padding: Bool[Array | np.ndarray, "windows frames"],
+    tokens: Float[Array, "windows frames tokens width"],
+    padding: Bool[Array, "windows frames"],
 ) -> Float[Array, "windows frames tokens width"]:
     """The compiled function behind `VideoPrismBackbone.temporal`."""
     with jax.default_matmul_precision(_matmul_precision(precision)):

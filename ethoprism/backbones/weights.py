@@ -135,7 +135,7 @@ def state_layout(state: nnx.State, names: Names) -> dict[str, tuple[int, ...]]:
     """
     flat = dict(nnx.to_flat_state(state))
     if set(flat) != set(names.values()):
-        differing = sorted("/".join(path) for path in set(flat) ^ set(names.values()))
+        differing = sorted("/".join(map(str, path)) for path in set(flat) ^ set(names.values()))
         raise ValueError(f"expected a name for every parameter, got a difference at {differing}")
     return {released: tuple(flat[path].shape) for released, path in names.items()}
 
@@ -287,7 +287,7 @@ def _safetensors_shapes(path: Path) -> dict[str, Header]:
     with safe_open(path, framework="numpy") as file:
         slices = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
         return {
-            key: (tuple(part.get_shape()), known.get(part.get_dtype(), part.get_dtype()))
+            key: (tuple(part.get_shape()), known.get(str(part.get_dtype()), str(part.get_dtype())))
             for key, part in slices.items()
         }
 

@@ -193,7 +193,7 @@ def test_every_minute_shows_some_of_everything(minutes: list[tuple[ArenaTruth, K
 @pytest.mark.parametrize("seed", range(2))
 def test_random_arenas_keep_their_promises_too(seed: int):
     look = Appearance.random(np.random.default_rng(seed), height=96, width=96)
-    truth = simulate(seed, round(40 * look.frame_rate), appearance=look)
+    truth = simulate(seed, round(30 * look.frame_rate), appearance=look)
     assert truth.labels.any(axis=(1, 2)).all()
     seen = _seen(truth)
     assert seen.speed[_where(truth, "rest")].max() < 0.8
