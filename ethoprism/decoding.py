@@ -366,7 +366,8 @@ class FrameStream:
             if frame.is_corrupt or (frame.height, frame.width) != (index.height, index.width):
                 self._mark_damaged(packet)
                 continue
-            self._first_sound = min(self._first_sound, packet)
+            if index.base[packet] >= self._entry:
+                self._first_sound = min(self._first_sound, packet)
             if n >= self._frame:
                 self._arrived[n] = frame
         # Frames come out in order: one that was overtaken by a later one does not come any more,

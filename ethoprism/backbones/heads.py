@@ -6,18 +6,17 @@ compared with the official classifier (``tests/golden/videoprism``).
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
 from ethoprism.backbones.layers import (
+    MASKED_LOGIT,
     HeadProjection,
     LayerNorm,
     Linear,
     MergeProjection,
-    attend,
-    heads_first,
-    padding_mask,
     per_dim_scale,
 )
 
@@ -69,15 +68,23 @@ class AttentionPooler(nnx.Module):
             result stays finite; it means nothing.
         """
         learned = self.learned_query[...].astype(tokens.dtype)
-        query = jnp.broadcast_to(learned, (tokens.shape[0], *learned.shape))
-        query = per_dim_scale(self.query(query), self.scale[...])
-        mixed = attend(
-            heads_first(query),
-            heads_first(self.key(tokens)),
-            heads_first(self.value(tokens)),
-            padding_mask(paddings),
+        query = per_dim_scale(self.query(learned[None]), self.scale[...])[0, 0]
+        # One query asks all tokens, so the key projection is applied to the query and the value
+        # projection to the average: the same numbers with two products of the size of the tokens
+        # in place of two that are `hidden` times as large.
+        asked = jnp.einsum("dnh,nh->nd", self.key.w[...].astype(tokens.dtype), query)
+        offset = (self.key.b[...].astype(tokens.dtype) * query).sum(axis=-1)
+        logits = (
+            jnp.einsum("btd,nd->bnt", tokens, asked, preferred_element_type=jnp.float32)
+            + offset.astype(jnp.float32)[None, :, None]
         )
-        return self.norm(self.post(heads_first(mixed)))[:, 0, :]
+        if paddings is not None:
+            logits = jnp.where(paddings[:, None, :], jnp.float32(MASKED_LOGIT), logits)
+        weights = jax.nn.softmax(logits, axis=-1).astype(tokens.dtype)
+        average = jnp.einsum("bnt,btd->bnd", weights, tokens)
+        mixed = jnp.einsum("bnd,dnh->bnh", average, self.value.w[...].astype(tokens.dtype))
+        mixed = mixed + self.value.b[...].astype(tokens.dtype)
+        return self.norm(self.post(mixed[:, None]))[:, 0, :]
 
 
 class AttentivePoolingHead(nnx.Module):

@@ -1,0 +1,178 @@
+"""The encoder equals the official implementation in every case of the oracle."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from seeded import encoder_layout, seeded_parameters
+
+from ethoprism.backbones.encoder import BASE, LARGE, TINY, EncoderConfig, VideoPrismEncoder
+from ethoprism.backbones.videoprism import build_backbone, spatial_tokens, temporal_tokens
+from ethoprism.backbones.weights import ENCODER_NAMES, fill_state, load_state, read_parameters
+
+Cases = dict[str, np.ndarray]
+TOLERANCE = 1e-4  # the tiny configuration has high gains on purpose; see the oracle's notes
+
+
+def _tiny(golden_dir: Path, config: EncoderConfig = TINY, dtype: Any = jnp.float32):
+    abstract = nnx.eval_shape(lambda: VideoPrismEncoder(config, rngs=nnx.Rngs(0)))
+    graph, state = nnx.split(abstract)
+    path = golden_dir / "tiny_encoder_repeated.npz"
+    return nnx.merge(graph, load_state(path, state, ENCODER_NAMES, dtype)[0])
+
+
+@pytest.mark.parametrize("case", ["native", "t6", "t3", "t1", "res36", "res18", "res12_t7"])
+def test_native_and_interpolated_sizes(golden_dir: Path, cases: Cases, case: str):
+    encoder = _tiny(golden_dir)
+    embeddings, found = encoder(jnp.asarray(cases[f"encoder/{case}/inputs"]))
+    features = cases[f"encoder/{case}/spatial_features"]
+    np.testing.assert_allclose(found["spatial_features"], features, atol=TOLERANCE)
+    np.testing.assert_allclose(embeddings, cases[f"encoder/{case}/embeddings"], atol=TOLERANCE)
+
+
+def test_padded_frames(golden_dir: Path, cases: Cases):
+    encoder = _tiny(golden_dir)
+    embeddings, found = encoder(
+        jnp.asarray(cases["encoder/frame_paddings/inputs"]),
+        jnp.asarray(cases["encoder/frame_paddings/frame_paddings"] > 0),
+    )
+    features = cases["encoder/frame_paddings/spatial_features"]
+    np.testing.assert_allclose(found["spatial_features"], features, atol=TOLERANCE)
+    expected = cases["encoder/frame_paddings/embeddings"]
+    np.testing.assert_allclose(embeddings, expected, atol=TOLERANCE)
+
+
+def test_without_the_logit_cap(golden_dir: Path, cases: Cases, meta: dict[str, Any]):
+    video = jnp.asarray(cases["encoder/native/inputs"])
+    embeddings, _ = _tiny(golden_dir, replace(TINY, logit_cap=0.0))(video)
+    expected = cases["encoder/native_no_cap/embeddings"]
+    np.testing.assert_allclose(embeddings, expected, atol=TOLERANCE)
+    effect = np.abs(expected - cases["encoder/native/embeddings"]).max()
+    assert effect == pytest.approx(meta["cap_effect_maxabs"], rel=1e-3)
+
+
+@pytest.mark.parametrize("case", ["bf16_in_bf16", "bf16_in_f32"])
+def test_bfloat16_is_as_near_to_float32_as_the_official_one(
+    golden_dir: Path, cases: Cases, meta: dict[str, Any], case: str
+):
+    """bfloat16 rounds differently with every order of summation: compare errors, not digits."""
+    encoder = _tiny(golden_dir, dtype=jnp.bfloat16)
+    video = jnp.asarray(cases["encoder/native/inputs"], jnp.bfloat16)
+    embeddings = np.asarray(encoder(video)[0], np.float32)
+    error = np.abs(embeddings - cases["encoder/native/embeddings"])
+    official = np.abs(cases[f"encoder/{case}/embeddings"] - cases["encoder/native/embeddings"])
+    assert official.max() == pytest.approx(meta[case]["maxabs_vs_f32"], rel=1e-3)
+    assert error.max() <= 1.5 * meta["bf16_in_bf16"]["maxabs_vs_f32"]
+    mean_official = np.abs(
+        cases["encoder/bf16_in_bf16/embeddings"] - cases["encoder/native/embeddings"]
+    ).mean()
+    assert error.mean() <= 1.25 * mean_official
+
+
+@pytest.mark.parametrize(
+    ("file", "config", "count"),
+    [
+        ("flax_base_f16r288_repeated.npz", BASE, 114_365_184),
+        ("flax_large_f8r288_repeated.npz", LARGE, 353_965_056),
+    ],
+)
+def test_names_and_shapes_are_those_of_the_released_files(
+    golden_dir: Path, file: str, config: EncoderConfig, count: int
+):
+    released = json.loads((golden_dir / "released_layouts.json").read_text())[file]["keys"]
+    layout = encoder_layout(config)
+    assert {k: list(v) for k, v in layout.items()} == released
+    assert sum(int(np.prod(shape)) for shape in layout.values()) == count
+
+
+def _tiny_backbone(golden_dir: Path):
+    path = golden_dir / "tiny_encoder_repeated.npz"
+    return build_backbone("tiny", TINY, lambda layout: read_parameters(path, layout), trained=False)
+
+
+def test_in_two_steps_as_extraction_does_it(golden_dir: Path, cases: Cases):
+    backbone = _tiny_backbone(golden_dir)
+    frames = np.random.default_rng(1).integers(0, 256, (8, 24, 24, 3), np.uint8)
+    spatial = backbone.spatial(frames)
+    tokens = backbone.temporal(spatial.reshape(2, 4, 16, 32), np.zeros((2, 4), bool))
+    whole, _ = _tiny(golden_dir)(jnp.asarray(frames.reshape(2, 4, 24, 24, 3) / 255, jnp.float32))
+    np.testing.assert_allclose(tokens.reshape(2, 64, 32), whole, atol=TOLERANCE)
+
+
+def test_a_row_does_not_depend_on_the_others(golden_dir: Path):
+    backbone = _tiny_backbone(golden_dir)
+    rng = np.random.default_rng(2)
+    frames = rng.integers(0, 256, (4, 24, 24, 3), np.uint8)
+    others = frames.copy()
+    others[1:] = rng.integers(0, 256, (3, 24, 24, 3), np.uint8)
+    first, second = backbone.spatial(frames), backbone.spatial(others)
+    np.testing.assert_array_equal(first[0], second[0])
+    assert not np.array_equal(first[1], second[1])
+    windows = rng.standard_normal((3, 4, 16, 32)).astype(np.float32)
+    changed = windows.copy()
+    changed[1:] = 0
+    padding = np.zeros((3, 4), bool)
+    np.testing.assert_array_equal(
+        backbone.temporal(windows, padding)[0], backbone.temporal(changed, padding)[0]
+    )
+
+
+def test_what_stands_in_padded_frames_does_not_matter(golden_dir: Path):
+    backbone = _tiny_backbone(golden_dir)
+    windows = np.random.default_rng(3).standard_normal((1, 4, 16, 32)).astype(np.float32)
+    padding = np.array([[False, False, True, True]])
+    other = windows.copy()
+    other[:, 2:] = 7
+    a, b = backbone.temporal(windows, padding), backbone.temporal(other, padding)
+    np.testing.assert_array_equal(a[:, :2], b[:, :2])
+
+
+def test_both_steps_lower_for_cuda(golden_dir: Path):
+    backbone = _tiny_backbone(golden_dir)
+    graph, state = backbone._graph, backbone._state
+    frames = jax.ShapeDtypeStruct((4, 24, 24, 3), jnp.uint8)
+    windows = jax.ShapeDtypeStruct((2, 4, 16, 32), jnp.float32)
+    padding = jax.ShapeDtypeStruct((2, 4), jnp.bool_)
+    for precision in ("float32", "bfloat16"):
+        export = jax.export.export(
+            jax.jit(lambda s, f, p=precision: spatial_tokens(graph, p, s, f)), platforms=["cuda"]
+        )
+        assert export(state, frames).platforms == ("cuda",)
+        export = jax.export.export(
+            jax.jit(lambda s, t, m, p=precision: temporal_tokens(graph, p, s, t, m)),
+            platforms=["cuda"],
+        )
+        assert export(state, windows, padding).platforms == ("cuda",)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "config", "frames"), [("base", BASE, 16), ("base", BASE, 8), ("large", LARGE, 8)]
+)
+def test_full_size_equals_the_official_samples(
+    cases: Cases, name: str, config: EncoderConfig, frames: int
+):
+    abstract = nnx.eval_shape(lambda: VideoPrismEncoder(config, rngs=nnx.Rngs(0)))
+    graph, state = nnx.split(abstract)
+    parameters = seeded_parameters(encoder_layout(config))
+    state, _ = fill_state(state, ENCODER_NAMES, parameters)
+    video = np.random.default_rng(7).random((1, frames, 288, 288, 3), dtype=np.float32)
+    run = jax.jit(lambda s, v: nnx.merge(graph, s)(v))
+    embeddings, found = run(state, jnp.asarray(video))
+    case = f"big/videoprism_public_v1_{name}_t{frames}"
+    for values, kind in (
+        (found["spatial_features"], "spatial_features"),
+        (embeddings, "embeddings"),
+    ):
+        sample = np.asarray(values)[0, ::97, ::13]
+        error = np.abs(sample - cases[f"{case}/{kind}_sub"]).max()
+        print(f"{case} {kind}: max abs error {error:.2e}")
+        assert error <= (2e-5 if name == "base" else 5e-5)
