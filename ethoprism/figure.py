@@ -10,8 +10,8 @@ from jaxtyping import Int8
 
 from ethoprism.annotation import PRESENT, UNOBSERVED, runs
 from ethoprism.ethogram import Ethogram
-from ethoprism.exchange.bouts_csv import edge_times
 from ethoprism.files import replacing
+from ethoprism.recording import edge_times
 
 
 def ethogram_figure(

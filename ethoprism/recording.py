@@ -174,6 +174,12 @@ def open_recording(
     return recording, report
 
 
+def edge_times(frame_times: np.ndarray) -> np.ndarray:
+    """Presentation times with one more at the end: the last one plus the last interval."""
+    interval = frame_times[-1] - frame_times[-2] if len(frame_times) > 1 else 0.0
+    return np.append(frame_times, frame_times[-1] + interval)
+
+
 def content_key(path: Path) -> str:
     """The key of a file's content: 64 hexadecimal digits, the same wherever the file lies.
 

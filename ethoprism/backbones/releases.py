@@ -49,7 +49,7 @@ RELEASES = {
 
 ATTEMPTS = 5
 RETRY_SECONDS = 1.0
-_CHUNK = 1 << 20
+_CHUNK = 1 << 16  # what a cut costs: the HTTP client drops a chunk that is not full
 
 
 @dataclass(frozen=True)

@@ -132,8 +132,9 @@ def temporal_tokens(
 ) -> Float[Array, "windows frames tokens width"]:
     """The compiled function behind `VideoPrismBackbone.temporal`."""
     with jax.default_matmul_precision(_matmul_precision(precision)):
-        encoder = nnx.merge(graph, state)
-        return encoder.temporal(tokens.astype(precision), padding).astype(jnp.float32)
+        # What was never filled may hold NaN, which even a weight of zero would let through.
+        filled = jnp.where(padding[:, :, None, None], 0.0, tokens).astype(precision)
+        return nnx.merge(graph, state).temporal(filled, padding).astype(jnp.float32)
 
 
 def build_backbone(

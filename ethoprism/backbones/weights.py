@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -264,7 +265,11 @@ def _npz_shapes(path: Path) -> dict[str, Header]:
             with archive.open(member) as file:
                 version = npy.read_magic(file)
                 read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-                shape, _, dtype = read(file)
+                try:
+                    shape, _, dtype = read(file)
+                except (tokenize.TokenError, SyntaxError, TypeError, MemoryError) as error:
+                    # Of the Python parser that NumPy reads headers with.
+                    raise ValueError(f"the header of {key} is damaged") from error
                 size = file.tell() + math.prod(shape) * dtype.itemsize
             if dtype.hasobject:
                 raise WeightsError(

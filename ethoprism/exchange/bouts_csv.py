@@ -31,6 +31,7 @@ from ethoprism.exchange.spec import (
     whole_numbers,
 )
 from ethoprism.files import replacing
+from ethoprism.recording import edge_times
 
 _TOLERANCE_S = 1e-6
 """Files round seconds; a frame this near to an edge counts as on it."""
@@ -74,12 +75,6 @@ def bouts_table(labels: FrameLabels) -> pd.DataFrame:
             )
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     return table.sort_values(["start_frame", "behaviour"], kind="stable", ignore_index=True)
-
-
-def edge_times(frame_times: np.ndarray) -> np.ndarray:
-    """Presentation times with one more at the end: the last one plus the last interval."""
-    interval = frame_times[-1] - frame_times[-2] if len(frame_times) > 1 else 0.0
-    return np.append(frame_times, frame_times[-1] + interval)
 
 
 def write(path: Path, labels: Sequence[FrameLabels]) -> None:

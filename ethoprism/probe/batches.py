@@ -94,7 +94,7 @@ def load_samples(
         for item in data
         for segment in segments
         if segment.recording == item.recording and segment.part == part
-        for start, stop in _labelled_pieces(item, segment)
+        for start, stop in _labelled_runs(item, segment)
     ]
     pieces, kept = _within(pieces, context, max_bytes, seed)
     tokens, valid, centres, states = [], [], [], []
@@ -139,32 +139,35 @@ def read_rows(
     return tokens, valid
 
 
-def _labelled_pieces(item: LabelledTokens, segment: Segment) -> list[tuple[int, int]]:
-    """Ranges of a segment's rows that carry labels, cut to at most `_PIECE` rows.
+Piece = tuple[LabelledTokens, int, int]
 
-    Short unlabelled stretches are kept inside a piece: reading them twice as context of two pieces
-    would cost more.
-    """
+
+def _labelled_runs(item: LabelledTokens, segment: Segment) -> list[tuple[int, int]]:
+    """Ranges of a segment's rows that carry labels."""
     labelled = (item.states[segment.start : segment.stop] != UNOBSERVED).any(axis=1)
-    return [
-        (segment.start + cut, segment.start + min(cut + _PIECE, int(stop)))
-        for start, stop in runs(labelled)
-        for cut in range(int(start), int(stop), _PIECE)
-    ]
+    return [(segment.start + int(a), segment.start + int(b)) for a, b in runs(labelled)]
 
 
 def _within(
-    pieces: list[tuple[LabelledTokens, int, int]], context: int, max_bytes: int, seed: int
-) -> tuple[list[tuple[LabelledTokens, int, int]], float]:
-    """As many pieces, at random but in order, as fit into ``max_bytes``; and the share kept."""
+    pieces: list[Piece], context: int, max_bytes: int, seed: int
+) -> tuple[list[Piece], float]:
+    """The pieces, if they fit into ``max_bytes``; else random parts of them, and the share kept."""
     if not pieces:
         return pieces, 1.0
     _, y, x, width = pieces[0][0].store.shape
-    rows = np.array([stop - start + 2 * context + 1 for _, start, stop in pieces])
-    order = np.random.default_rng(seed).permutation(len(pieces))
-    fits = np.cumsum(rows[order]) * (y * x * width * 2) <= max_bytes
-    if fits.all():
+
+    def n_bytes(part: list[Piece]) -> np.ndarray:
+        return np.array([b - a + 2 * context + 1 for _, a, b in part]) * (y * x * width * 2)
+
+    if n_bytes(pieces).sum() <= max_bytes:
         return pieces, 1.0
-    chosen = np.sort(order[fits])
-    share = float(rows[chosen].sum() / rows.sum())
-    return [pieces[i] for i in chosen], share
+    parts = [
+        (item, cut, min(cut + _PIECE, stop))
+        for item, start, stop in pieces
+        for cut in range(start, stop, _PIECE)
+    ]
+    order = np.random.default_rng(seed).permutation(len(parts))
+    fits = np.cumsum(n_bytes(parts)[order]) <= max_bytes
+    chosen = [parts[i] for i in np.sort(order[fits])]
+    rows = sum(stop - start for _, start, stop in chosen)
+    return chosen, rows / sum(stop - start for _, start, stop in parts)

@@ -101,6 +101,9 @@ class ProbeNetwork(nnx.Module):
         self,
         tokens: Shaped[Array, "batch rows tokens width"],
         valid: Bool[Array, "batch rows"],
+        *,
+        dropout: float = 0.0,
+        key: Array | None = None,
     ) -> Float[Array, "batch behaviours"]:
         """Logits at the middle of the rows.
 
@@ -110,11 +113,17 @@ class ProbeNetwork(nnx.Module):
             ``2 * context + 2`` rows: the pooled ones, preceded by one for its change.
         valid
             False for rows outside the recording or without a frame; they are left out.
+        dropout, key
+            In training: share of the pooled features that are set to 0, drawn with the key.
         """
         x = self.standardise(self.features(tokens, valid))
         batch, rows, n, features = x.shape
         padding = jnp.repeat(~valid[:, 1:], n, axis=1)
-        return self.head(x.reshape(batch, rows * n, features), padding)
+        pooled = self.head.pooler(x.reshape(batch, rows * n, features), padding)
+        if key is not None:
+            kept = jax.random.bernoulli(key, 1 - dropout, pooled.shape)
+            pooled = jnp.where(kept, pooled / (1 - dropout), 0.0)
+        return self.head.projection(pooled)
 
 
 def row_offsets(shape: ProbeShape) -> Int[np.ndarray, " rows"]:

@@ -51,6 +51,8 @@ class Schedule:
         Peak of AdamW's rate, after a linear warm-up and before a cosine decay.
     weight_decay
         AdamW's decay.
+    dropout
+        Share of the pooled features that each step leaves out, as in the paper.
     check_every, patience
         The validation loss is taken every so many steps; training stops after so many checks
         without a better one, and the best parameters are kept.
@@ -60,6 +62,7 @@ class Schedule:
     batch: int = 128
     learning_rate: float = 1e-3
     weight_decay: float = 1e-2
+    dropout: float = 0.5
     check_every: int = 25
     patience: int = 6
 
@@ -206,7 +209,8 @@ def _fit(
     state = optimizer.init(params)
     offsets = jnp.asarray(row_offsets(network.shape))
     tokens, valid = jnp.asarray(train_part.tokens), jnp.asarray(train_part.valid)
-    step = partial(_step, graph, optimizer, groups)
+    step = partial(_step, graph, optimizer, groups, schedule.dropout)
+    key = jax.random.key(seed)
     rng = np.random.default_rng(seed)
     log: list[dict[str, float]] = []
     best, best_params, waited = np.inf, params, 0
@@ -214,7 +218,8 @@ def _fit(
         chosen = rng.integers(len(train_part.centres), size=schedule.batch)
         rows = jnp.asarray(train_part.centres[chosen])[:, None] + offsets
         states = jnp.asarray(train_part.states[chosen])
-        params, state, value = step(params, fixed, state, tokens, valid, rows, states)
+        noise = jax.random.fold_in(key, index)
+        params, state, value = step(params, fixed, state, tokens, valid, rows, states, noise)
         if (index + 1) % schedule.check_every == 0 or index + 1 == schedule.steps:
             nnx.update(network, params)
             held_out = _held_out_loss(network, validation, groups)
@@ -230,11 +235,12 @@ def _fit(
     return log
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2))
+@partial(jax.jit, static_argnums=(0, 1, 2, 3))
 def _step(
     graph: Any,
     optimizer: optax.GradientTransformation,
     groups: tuple[tuple[int, ...], ...],
+    dropout: float,
     params: Any,
     fixed: Any,
     state: Any,
@@ -242,10 +248,12 @@ def _step(
     valid: Array,
     rows: Array,
     states: Array,
+    noise: Array,
 ) -> tuple[Any, Any, Array]:
     def objective(params: Any) -> Array:
         network = nnx.merge(graph, params, fixed)
-        return loss(network(tokens[rows], valid[rows]), states, groups)
+        logits = network(tokens[rows], valid[rows], dropout=dropout, key=noise)
+        return loss(logits, states, groups)
 
     value, gradient = jax.value_and_grad(objective)(params)
     updates, state = optimizer.update(gradient, state, params)

@@ -20,10 +20,17 @@ from ethoprism.backbones.weights import ENCODER_NAMES, fill_state, load_state, r
 
 Cases = dict[str, np.ndarray]
 TOLERANCE = 1e-4  # the tiny configuration has high gains on purpose; see the oracle's notes
+FULL_SIZE_TOLERANCE = 1e-4  # float32 does not give more; see the README beside the oracle
 
 
-def _tiny(golden_dir: Path, config: EncoderConfig = TINY, dtype: Any = jnp.float32):
-    abstract = nnx.eval_shape(lambda: VideoPrismEncoder(config, rngs=nnx.Rngs(0)))
+def _tiny(
+    golden_dir: Path,
+    config: EncoderConfig = TINY,
+    dtype: Any = jnp.float32,
+    *,
+    unroll: bool = False,
+):
+    abstract = nnx.eval_shape(lambda: VideoPrismEncoder(config, rngs=nnx.Rngs(0), unroll=unroll))
     graph, state = nnx.split(abstract)
     path = golden_dir / "tiny_encoder_repeated.npz"
     return nnx.merge(graph, load_state(path, state, ENCODER_NAMES, dtype)[0])
@@ -38,8 +45,9 @@ def test_native_and_interpolated_sizes(golden_dir: Path, cases: Cases, case: str
     np.testing.assert_allclose(embeddings, cases[f"encoder/{case}/embeddings"], atol=TOLERANCE)
 
 
-def test_padded_frames(golden_dir: Path, cases: Cases):
-    encoder = _tiny(golden_dir)
+@pytest.mark.parametrize("unroll", [False, True], ids=["scanned", "unrolled"])
+def test_padded_frames(golden_dir: Path, cases: Cases, unroll: bool):
+    encoder = _tiny(golden_dir, unroll=unroll)
     embeddings, found = encoder(
         jnp.asarray(cases["encoder/frame_paddings/inputs"]),
         jnp.asarray(cases["encoder/frame_paddings/frame_paddings"] > 0),
@@ -65,16 +73,18 @@ def test_bfloat16_is_as_near_to_float32_as_the_official_one(
 ):
     """bfloat16 rounds differently with every order of summation: compare errors, not digits."""
     encoder = _tiny(golden_dir, dtype=jnp.bfloat16)
-    video = jnp.asarray(cases["encoder/native/inputs"], jnp.bfloat16)
-    embeddings = np.asarray(encoder(video)[0], np.float32)
-    error = np.abs(embeddings - cases["encoder/native/embeddings"])
-    official = np.abs(cases[f"encoder/{case}/embeddings"] - cases["encoder/native/embeddings"])
+    video = jnp.asarray(cases["encoder/native/inputs"])
+    if case == "bf16_in_bf16":
+        video = video.astype(jnp.bfloat16)
+    embeddings = encoder(video)[0]
+    assert embeddings.dtype == meta[case]["out_dtype"]
+    exact = cases["encoder/native/embeddings"]
+    error = np.abs(np.asarray(embeddings, np.float32) - exact)
+    official = np.abs(cases[f"encoder/{case}/embeddings"] - exact)
     assert official.max() == pytest.approx(meta[case]["maxabs_vs_f32"], rel=1e-3)
-    assert error.max() <= 1.5 * meta["bf16_in_bf16"]["maxabs_vs_f32"]
-    mean_official = np.abs(
-        cases["encoder/bf16_in_bf16/embeddings"] - cases["encoder/native/embeddings"]
-    ).mean()
-    assert error.mean() <= 1.25 * mean_official
+    assert error.max() <= 1.25 * official.max()
+    assert error.mean() <= official.mean()
+    assert np.square(error).mean() <= np.square(official).mean()
 
 
 @pytest.mark.parametrize(
@@ -107,6 +117,25 @@ def test_in_two_steps_as_extraction_does_it(golden_dir: Path, cases: Cases):
     np.testing.assert_allclose(tokens.reshape(2, 64, 32), whole, atol=TOLERANCE)
 
 
+def test_space_then_time_equals_the_whole_to_the_bit(golden_dir: Path, cases: Cases):
+    graph, state = nnx.split(_tiny(golden_dir))
+    video = jnp.asarray(cases["encoder/native/inputs"])
+    whole, found = jax.jit(lambda s, v: nnx.merge(graph, s)(v))(state, video)
+    spatial = jax.jit(lambda s, f: nnx.merge(graph, s).spatial(f))
+    temporal = jax.jit(lambda s, t: nnx.merge(graph, s).temporal(t))
+    tokens = spatial(state, video.reshape(8, 24, 24, 3))
+    np.testing.assert_array_equal(tokens.reshape(2, 64, 32), found["spatial_features"])
+    windows = temporal(state, tokens.reshape(2, 4, 16, 32))
+    np.testing.assert_array_equal(windows.reshape(2, 64, 32), whole)
+
+
+def test_patch_positions_are_independent_in_time(golden_dir: Path, cases: Cases):
+    encoder = _tiny(golden_dir)
+    tokens = jnp.asarray(cases["encoder/native/spatial_features"]).reshape(2, 4, 16, 32)
+    some = encoder.temporal(tokens[:, :, 3:7])
+    np.testing.assert_allclose(some, encoder.temporal(tokens)[:, :, 3:7], atol=1e-5)
+
+
 def test_a_row_does_not_depend_on_the_others(golden_dir: Path):
     backbone = _tiny_backbone(golden_dir)
     rng = np.random.default_rng(2)
@@ -129,10 +158,41 @@ def test_what_stands_in_padded_frames_does_not_matter(golden_dir: Path):
     backbone = _tiny_backbone(golden_dir)
     windows = np.random.default_rng(3).standard_normal((1, 4, 16, 32)).astype(np.float32)
     padding = np.array([[False, False, True, True]])
-    other = windows.copy()
-    other[:, 2:] = 7
-    a, b = backbone.temporal(windows, padding), backbone.temporal(other, padding)
-    np.testing.assert_array_equal(a[:, :2], b[:, :2])
+    expected = backbone.temporal(windows, padding)
+    for value in (7, np.nan):
+        other = windows.copy()
+        other[:, 2:] = value
+        found = backbone.temporal(other, padding)
+        np.testing.assert_array_equal(found[:, :2], expected[:, :2])
+
+
+def test_bytes_become_fractions_of_255(golden_dir: Path):
+    frames = np.random.default_rng(4).integers(0, 256, (2, 24, 24, 3), np.uint8)
+    encoder = _tiny(golden_dir)
+    expected = encoder.spatial(jnp.asarray(frames.astype(np.float32) / np.float32(255)))
+    found = _tiny_backbone(golden_dir).spatial(frames)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_frames_of_another_size_are_refused(golden_dir: Path):
+    with pytest.raises(ValueError, match=r"expected frames of \(24, 24, 3\), got \(30, 30, 3\)"):
+        _tiny_backbone(golden_dir).spatial(np.zeros((1, 30, 30, 3), np.uint8))
+
+
+@pytest.mark.parametrize("unroll", [False, True], ids=["scanned", "unrolled"])
+def test_an_unrolled_encoder_has_no_scan_and_no_split(golden_dir: Path, unroll: bool):
+    graph, state = nnx.split(_tiny(golden_dir, unroll=unroll))
+    video, paddings = jnp.zeros((1, 3, 18, 18, 3)), jnp.zeros((1, 3), bool)
+    jaxpr = jax.make_jaxpr(lambda s, v, p: nnx.merge(graph, s)(v, p))(state, video, paddings)
+    assert (" scan[" in str(jaxpr)) is not unroll
+    assert " split[" not in str(jaxpr)
+
+
+def test_a_configuration_that_does_not_fit_is_refused():
+    with pytest.raises(ValueError, match="5 heads divide, got 32 features"):
+        replace(TINY, heads=5)
+    with pytest.raises(ValueError, match="multiples of 6 px, got 25 px"):
+        replace(TINY, input_size=25)
 
 
 def test_both_steps_lower_for_cuda(golden_dir: Path):
@@ -173,6 +233,7 @@ def test_full_size_equals_the_official_samples(
         (embeddings, "embeddings"),
     ):
         sample = np.asarray(values)[0, ::97, ::13]
-        error = np.abs(sample - cases[f"{case}/{kind}_sub"]).max()
-        print(f"{case} {kind}: max abs error {error:.2e}")
-        assert error <= (2e-5 if name == "base" else 5e-5)
+        error = np.abs(sample - cases[f"{case}/{kind}_sub"])
+        print(f"{case} {kind}: max abs error {error.max():.2e}, mean {error.mean():.2e}")
+        assert error.max() <= FULL_SIZE_TOLERANCE
+        assert error.mean() <= FULL_SIZE_TOLERANCE / 4
