@@ -69,10 +69,15 @@ def init(
 ) -> None:
     """Make a project."""
     from ethoprism import console, registry
+    from ethoprism.errors import InputError
     from ethoprism.ethogram import Ethogram
     from ethoprism.project import Project, Settings
 
     registry.load("backbones", backbone)
+    if weights:
+        if not Path(weights).is_file():
+            raise InputError(f"There is no checkpoint at {weights}")
+        weights = str(Path(weights).resolve())
     ethogram = Ethogram().with_names(_names(behaviours))
     for group in exclusive or []:
         ethogram = ethogram.with_names(_names(group)).with_exclusive(_names(group))
@@ -112,9 +117,10 @@ def extract(project: ProjectFolder, recording: Recordings = None) -> None:
     from ethoprism import console, workflow
 
     opened = _open(project)
+    _require_recordings(opened)
+    console.follow(workflow.fetch_weights(opened.settings), "Downloading")
     backbone = workflow.load_backbone(opened.settings)
     _introduce(backbone.card)
-    _require_recordings(opened)
     console.follow(workflow.extract_tokens(opened, backbone, recording or ()), "Extracting")
     key = workflow.project_key(opened, backbone)
     console.say(f"Tokens are complete in {opened.folder / 'tokens' / key.digest}")
@@ -312,16 +318,19 @@ def main(arguments: list[str] | None = None) -> None:
     from ethoprism.errors import EthoPrismError
 
     try:
-        app(args=arguments)
+        code = app(args=arguments, standalone_mode=False)
     except EthoPrismError as error:
         if _debug:
             raise
         typer.echo(f"Error: {error}", err=True)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):
         typer.echo("Interrupted. What is finished is kept; the same command goes on.", err=True)
         sys.exit(130)
     except Exception as error:
+        if isinstance(error, typer.BadParameter.__mro__[2]):  # a usage error
+            error.show()  # type: ignore[attr-defined]
+            sys.exit(2)
         if _debug:
             raise
         typer.echo(
@@ -330,6 +339,8 @@ def main(arguments: list[str] | None = None) -> None:
             err=True,
         )
         sys.exit(1)
+    if isinstance(code, int) and code:
+        sys.exit(code)
 
 
 def _open(folder: Path) -> Project:

@@ -16,7 +16,7 @@ import queue
 import shutil
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -86,7 +86,7 @@ def extract(
     path: Path,
     *,
     batches: Batches | None = None,
-) -> Iterator[Progress]:
+) -> Generator[Progress, None, None]:
     """Fill the token store at ``path``; what is there already is kept.
 
     Parameters

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -18,10 +17,10 @@ import numpy as np
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
-from ethoprism.errors import InputError, ProjectError
+from ethoprism.errors import ProjectError
 from ethoprism.ethogram import Ethogram
 from ethoprism.files import replacing, write_text
-from ethoprism.recording import Recording, content_key, open_recording
+from ethoprism.recording import Recording, check_name, content_key, open_recording
 
 SCHEMA_VERSION = 1
 MANIFEST = "ethoprism.toml"
@@ -124,10 +123,10 @@ class Project:
         return self.folder / "tokens" / digest / f"{recording}.zarr"
 
     def probe_folder(self, name: str) -> Path:
-        return self.folder / "probes" / safe_name(name, "probe")
+        return self.folder / "probes" / check_name(name, "probe")
 
     def prediction_path(self, probe: str, recording: str) -> Path:
-        return self.folder / "predictions" / safe_name(probe, "probe") / f"{recording}.zarr"
+        return self.folder / "predictions" / check_name(probe, "probe") / f"{recording}.zarr"
 
     @property
     def exports_folder(self) -> Path:
@@ -265,16 +264,6 @@ class Project:
         write_text(self.folder / "recordings.csv", text.getvalue())
 
 
-def safe_name(name: str, what: str) -> str:
-    """``name`` if it can name a file anywhere and stays in its folder; an `InputError` if not."""
-    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.\- ]{0,99}", name) or name != name.strip(" ."):
-        raise InputError(
-            f"{name!r} cannot name a {what}",
-            expected="letters, digits, '_', '-', '.' or blanks, starting with a letter or digit",
-        )
-    return name
-
-
 def _check_version(manifest: Path, version: object) -> None:
     if not isinstance(version, int) or version > SCHEMA_VERSION:
         raise ProjectError(
@@ -318,7 +307,7 @@ def _read_recordings(path: Path) -> tuple[Entry, ...]:
         for row in reader:
             try:
                 entry = Entry(
-                    safe_name(row["id"], "recording"),
+                    check_name(row["id"], "recording"),
                     row["path"],
                     row["content_key"],
                     *(int(row[name]) for name in ("n_frames", "height", "width")),

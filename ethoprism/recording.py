@@ -157,7 +157,7 @@ def open_recording(
     from ethoprism.indexing import build_index  # decoders load only where they are needed
 
     name = id_from_name(path.stem) if id is None else id
-    _check_id(name)
+    check_name(name)
     index, findings = build_index(path)
     report = _report(index.frame_times, findings)
     if report.damaged and not accept_damaged:
@@ -222,7 +222,14 @@ def id_from_name(name: str) -> str:
     return text[:_LONGEST_ID].rstrip(".") or "recording"
 
 
-def _check_id(name: str) -> None:
+def check_name(name: str, what: str = "recording") -> str:
+    """``name``, if it can name files on every system and stays in its folder.
+
+    Raises
+    ------
+    InputError
+        If it can't; the message suggests one that can.
+    """
     safe = (
         re.fullmatch(r"[\w.-]+", name) is not None
         and name == unicodedata.normalize("NFC", name)
@@ -233,11 +240,12 @@ def _check_id(name: str) -> None:
     )
     if not safe:
         raise InputError(
-            f"{name!r} cannot be the id of a recording",
+            f"{name!r} cannot be the id of a {what}",
             expected=f"up to {_LONGEST_ID} letters, digits, '_', '-' or '.', not starting with"
             " '.' or '-'",
             remedy=f"For instance {id_from_name(name)!r}.",
         )
+    return name
 
 
 def _report(times: np.ndarray, findings: Findings) -> ImportReport:

@@ -2,7 +2,8 @@
 
 The file is the one part of a project that cannot be rebuilt. Each edit is written together with
 its inverse, so undo and redo survive a restart. After each edit a plain CSV mirror of the recording
-is replaced atomically, for eyes and for version control; it is never read back.
+is replaced atomically, for eyes and for version control (bouts in ``<id>.csv``, observed spans in
+``<id>.observed.csv``); it is never read back.
 """
 
 from __future__ import annotations
@@ -323,8 +324,10 @@ class AnnotationStore:
             return
         touched = {row["recording"] for c in changes for rows in c.values() for row in rows}
         for recording in sorted(touched):
-            with replacing(self.mirror / f"{recording}.csv") as path:
-                self.bouts(recording).to_csv(path, index=False, lineterminator="\n")
+            tables = {"": self.bouts(recording), ".observed": self.spans(recording)}
+            for suffix, table in tables.items():
+                with replacing(self.mirror / f"{recording}{suffix}.csv") as path:
+                    table.to_csv(path, index=False, lineterminator="\n")
 
 
 def _plain(row: dict[Any, Any]) -> dict[str, Any]:

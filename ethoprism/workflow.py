@@ -38,6 +38,14 @@ def add_recording(
     return project, added, report
 
 
+def fetch_weights(settings: Settings) -> Iterator[Progress]:
+    """Download the backbone's released weights, in bytes, where they are needed and not here."""
+    from ethoprism.backbones.releases import RELEASES, download, is_here
+
+    if not settings.weights and settings.backbone in RELEASES and not is_here(settings.backbone):
+        yield from download(settings.backbone)
+
+
 def load_backbone(settings: Settings) -> Backbone:
     """The project's backbone with its weights."""
     backbone: Backbone = registry.load("backbones", settings.backbone)(settings.weights or None)

@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
 from jaxtyping import install_import_hook
 
 os.environ.setdefault("MPLBACKEND", "Agg")
+# The first example compiles; on a busy machine any may be slow.
+hypothesis.settings.register_profile("ethoprism", deadline=None)
+hypothesis.settings.load_profile("ethoprism")
 install_import_hook(["ethoprism", "ethoprism_datasets"], "beartype.beartype")
 
 

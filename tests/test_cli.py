@@ -169,7 +169,7 @@ def test_a_wrong_checkpoint_is_refused_with_what_differs(
     tmp_path: Path, videos: Path, capsys: pytest.CaptureFixture[str]
 ):
     path = tmp_path / "wrong.npz"
-    np.savez(path, **{"params/spatial_ln/scale": np.zeros(3, np.float32)})
+    np.savez(path, allow_pickle=False, **{"params/spatial_ln/scale": np.zeros(3, np.float32)})
     folder = tmp_path / "project"
     assert run("init", folder, "--backbone", "videoprism-base", "--weights", path) == 0
     assert run("add", folder, videos / "r0.mp4") == 0

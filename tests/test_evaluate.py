@@ -83,7 +83,7 @@ def test_unknown_frames_do_not_count(truth: np.ndarray, called: np.ndarray, p: n
     known = np.arange(50) % 3 > 0
     states = np.where(known, truth, UNOBSERVED).astype(np.int8)[:, None]
     predicted = called.astype(np.int8)[:, None]
-    row = frame_scores(states, predicted, p[:, None], ["x"]).loc["x"]
+    row = frame_scores(states, predicted, p[:, None], ["x"]).to_dict("index")["x"]
     assert row["frames"] == known.sum()
     assert row["present"] == truth[known].sum()
     if truth[known].any():

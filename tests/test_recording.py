@@ -284,9 +284,9 @@ def test_ids_are_made_from_file_names(stem: str, name: str) -> None:
 @given(st.text(max_size=200))
 @settings(max_examples=200, derandomize=True, deadline=None)
 def test_an_id_made_from_any_name_is_one_that_is_accepted(stem: str) -> None:
-    from ethoprism.recording import _check_id
+    from ethoprism.recording import check_name
 
-    _check_id(id_from_name(stem))
+    check_name(id_from_name(stem))
 
 
 @pytest.mark.parametrize(

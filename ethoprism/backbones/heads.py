@@ -81,7 +81,9 @@ class AttentionPooler(nnx.Module):
         if paddings is not None:
             logits = jnp.where(paddings[:, None, :], jnp.float32(MASKED_LOGIT), logits)
         weights = jax.nn.softmax(logits, axis=-1).astype(tokens.dtype)
-        average = jnp.einsum("bnt,btd->bnd", weights, tokens)
+        average = jnp.einsum(
+            "bnt,btd->bnd", weights, tokens, preferred_element_type=jnp.float32
+        ).astype(tokens.dtype)
         mixed = jnp.einsum("bnd,dnh->bnh", average, self.value.w[...].astype(tokens.dtype))
         mixed = mixed + self.value.b[...].astype(tokens.dtype)
         return self.norm(self.post(mixed[:, None]))[:, 0, :]

@@ -101,6 +101,12 @@ def find_weights(
     return found
 
 
+def is_here(name: str, *, cache: Path | None = None) -> bool:
+    """Whether a release is on this computer, so that `find_weights` downloads nothing."""
+    release = _release(name)
+    return bool(_kept(release, _folder(release, cache)) or _in_hub_cache(release))
+
+
 def download(name: str, *, cache: Path | None = None) -> Iterator[Progress]:
     """Downloads a release into the cache, in bytes; going on where an earlier download was cut.
 

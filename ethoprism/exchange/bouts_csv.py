@@ -20,6 +20,7 @@ import pandas as pd
 from ethoprism.annotation import PRESENT, bout_table, check_frames, runs, span_table
 from ethoprism.errors import LabelError
 from ethoprism.exchange.spec import (
+    PREDICTIONS_NOTE,
     Format,
     FrameLabels,
     ImportPlan,
@@ -113,6 +114,7 @@ def read(path: Path, request: ImportRequest) -> ImportPlan:
             "behaviour": table["behaviour"].str.strip(),
             "comment": table["comment"] if "comment" in table.columns else "",
             "annotator": request.annotator,
+            "source": _sources(table),
         }
     )
     unknown = set(rows["recording"]) - set(request.n_frames)
@@ -138,11 +140,21 @@ def read(path: Path, request: ImportRequest) -> ImportPlan:
         rows = rows[rows["behaviour"].isin(request.behaviours)]
     check_frames(rows, dict(request.n_frames))
     bouts = bout_table(rows)
-    notes = [f"Starts and stops are read as {unit} ({start_column}, {stop_column})."]
+    notes = [] if not (bouts["source"] == "curated").any() else [PREDICTIONS_NOTE]
+    notes += [f"Starts and stops are read as {unit} ({start_column}, {stop_column})."]
     return ImportPlan(bouts, _spans(bouts, request, notes), tuple(notes))
 
 
 FORMAT = Format("bouts-csv", "one row a bout, start and stop in frames or seconds", read, write)
+
+
+def _sources(table: pd.DataFrame) -> pd.Series:
+    """``manual``, or ``curated`` for bouts that a program had made and the user now takes."""
+    if "source" not in table.columns:
+        return pd.Series("manual", index=table.index)
+    return table["source"].map(
+        lambda source: "curated" if source in ("automated", "curated") else "manual"
+    )
 
 
 def _edges(table: pd.DataFrame, path: Path, request: ImportRequest) -> tuple[Unit, str, str]:

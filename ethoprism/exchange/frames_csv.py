@@ -30,6 +30,7 @@ from ethoprism.annotation import (
 from ethoprism.errors import LabelError
 from ethoprism.ethogram import RESERVED_NAMES
 from ethoprism.exchange.spec import (
+    PREDICTIONS_NOTE,
     Format,
     FrameLabels,
     ImportPlan,
@@ -114,6 +115,10 @@ def read(path: Path, request: ImportRequest) -> ImportPlan:
     else:
         subjects = pd.Series(request.subject, index=table.index)
     _check_rows(frames, recordings, path, request)
+    source = "manual"
+    if any(f"p_{n}" in table.columns and (table[f"p_{n}"].str.strip() != "").any() for n in names):
+        source = "curated"
+        notes.append(PREDICTIONS_NOTE)
     bouts, spans = [], []
     owners = list(zip(recordings, subjects, strict=True))
     for recording, subject in dict.fromkeys(owners):
@@ -135,7 +140,9 @@ def read(path: Path, request: ImportRequest) -> ImportPlan:
                     {**common, "behaviour": name, "start_frame": int(a), "stop_frame": int(b)}
                     for a, b in runs(mask)
                 )
-    return ImportPlan(bout_table(bouts), span_table(spans), tuple(notes))
+    table_of_bouts = bout_table(bouts)
+    table_of_bouts["source"] = source
+    return ImportPlan(table_of_bouts, span_table(spans), tuple(notes))
 
 
 FORMAT = Format("frames-csv", "one row a frame, a 0/1 column per behaviour", read, write)

@@ -20,6 +20,11 @@ Observed = Literal["bouts", "whole"]
 Unit = Literal["frames", "seconds"]
 
 
+PREDICTIONS_NOTE = (
+    "The file holds predictions. Imported, they count as labels that you accept (source: curated)."
+)
+
+
 @dataclass(frozen=True)
 class ImportRequest:
     """What an importer has to know besides the file.
