@@ -22,7 +22,7 @@ from ethoprism.project import MANIFEST, Project, Settings
 PROBE = "demo"
 
 
-def run(out: Path, *, seed: int = 0, recordings: int = 4, seconds: float = 60.0) -> Project:
+def run(out: Path, *, seed: int = 0, recordings: int = 4, seconds: float = 120.0) -> Project:
     """Make the demo in the folder ``out`` and print what came of it; the project is returned.
 
     An interrupted demo goes on where it stopped; the recordings, tokens and labels that are there
