@@ -3,7 +3,7 @@
 Run as a program to write such a checkpoint in the released layout, for trying the whole pipeline
 at full size where the released weights can't be had (its features mean nothing)::
 
-    python tests/backbones/seeded.py base /tmp/seeded_base.npz
+    python tests/backbones/seeded.py base seeded_base.npz
 """
 
 from __future__ import annotations
