@@ -171,25 +171,24 @@ def test_kill_9_at_any_moment_and_the_same_command_again_give_the_same_bytes(tmp
         subprocess.run([*command, "add", folder, str(tmp_path / "r.mp4")], check=True)
         return [*command, "extract", folder]
 
+    extraction = project("whole")
     began = time.monotonic()
-    subprocess.run(project("whole"), check=True)
+    subprocess.run(extraction, check=True)
     whole_s = time.monotonic() - began
     extraction = project("killed")
     rng = np.random.default_rng(11)
     kills = 0
-    while True:
+    for _ in range(3):
         process = subprocess.Popen(extraction, stderr=subprocess.DEVNULL)
         try:
-            process.wait(timeout=float(rng.uniform(0.3, 0.9)) * whole_s)
+            process.wait(timeout=float(rng.uniform(0.3, 0.55)) * whole_s)
             break
         except subprocess.TimeoutExpired:
             os.kill(process.pid, signal.SIGKILL)
             process.wait()
             kills += 1
-            if kills == 8:
-                subprocess.run(extraction, check=True)
-                break
     assert kills >= 2
+    subprocess.run(extraction, check=True)
     stores = [next((tmp_path / name / "tokens").glob("*/r.zarr")) for name in ("whole", "killed")]
     assert len(list((stores[0] / "done" / "c").iterdir())) >= 2
     assert _digest(stores[0]) == _digest(stores[1])
