@@ -233,8 +233,13 @@ class TokenStore:
 
     def valid(self, start: int = 0, stop: int | None = None) -> Bool[np.ndarray, " rows"]:
         """Rows whose frame was encoded: it lies in a finished block and was not damaged."""
-        finished = np.repeat(self.done, self.block_rows)[: self.n_rows]
-        return np.asarray(self._valid[start:stop]) & finished[start:stop]
+        start, stop, _ = slice(start, stop).indices(self.n_rows)
+        first, last = start // self.block_rows, -(-stop // self.block_rows)
+        # Each flag is a file: a reader that goes through the rows must not read all of them anew.
+        done = np.asarray(self._done[first:last])
+        offset = first * self.block_rows
+        finished = np.repeat(done, self.block_rows)[start - offset : stop - offset]
+        return np.asarray(self._valid[start:stop]) & finished
 
 
 def estimate_bytes(key: TokenKey, n_frames: int) -> int:

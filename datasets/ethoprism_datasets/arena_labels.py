@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ethoprism.annotation import runs
 from ethoprism_datasets.arena_anatomy import Anatomy
 from ethoprism_datasets.arena_motion import Motion
 
@@ -132,18 +133,6 @@ def label(motion: Motion, seen: Kinematics, fps: float) -> np.ndarray:
             for loose, tight in (rules[name] for name in BEHAVIOURS)
         ]
     )
-
-
-def runs(held: np.ndarray) -> np.ndarray:
-    """Half-open frame ranges in which a label holds: int64, shape ``(n_runs, 2)``.
-
-    Parameters
-    ----------
-    held
-        bool, shape ``(n_frames,)``.
-    """
-    steps = np.diff(held.astype(np.int8), prepend=0, append=0)
-    return np.stack([np.flatnonzero(steps == 1), np.flatnonzero(steps == -1)], axis=1)
 
 
 def _bouts_of(loose: np.ndarray, tight: np.ndarray, shortest: int) -> np.ndarray:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ethoprism.annotation import runs
 from ethoprism.errors import InputError
 from ethoprism_datasets.arena_anatomy import Anatomy, embody
 from ethoprism_datasets.arena_appearance import Appearance
-from ethoprism_datasets.arena_labels import BEHAVIOURS, SUBJECTS, kinematics, label, runs
+from ethoprism_datasets.arena_labels import BEHAVIOURS, SUBJECTS, kinematics, label
 from ethoprism_datasets.arena_motion import POSE_FIELDS, Body, Floor, Motion, settle
 from ethoprism_datasets.arena_plan import Plan
 

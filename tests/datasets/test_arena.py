@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from av.video.frame import PictureType
 
+from ethoprism.annotation import runs
 from ethoprism.errors import InputError
 from ethoprism.progress import Progress
 from ethoprism_datasets.arena import (
@@ -28,7 +29,7 @@ from ethoprism_datasets.arena import (
 )
 from ethoprism_datasets.arena_anatomy import embody
 from ethoprism_datasets.arena_files import RecordingFiles
-from ethoprism_datasets.arena_labels import SHORTEST, Kinematics, kinematics, runs
+from ethoprism_datasets.arena_labels import SHORTEST, Kinematics, kinematics
 from ethoprism_datasets.arena_motion import Floor
 from ethoprism_datasets.spec import Dataset
 
