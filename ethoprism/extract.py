@@ -17,6 +17,7 @@ import shutil
 import threading
 from collections import deque
 from collections.abc import Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -31,9 +32,8 @@ from ethoprism.backbones.preprocess import PREPROCESS_VERSION, preprocess
 from ethoprism.backbones.spec import Backbone, BackboneCard, platform
 from ethoprism.errors import EthoPrismError, StorageError
 from ethoprism.progress import Progress
-from ethoprism.recording import Recording
+from ethoprism.recording import Recording, open_frames
 from ethoprism.tokens import TokenKey, TokenStore, estimate_bytes
-from ethoprism.video import FrameReader
 from ethoprism.windows import WindowGrid
 
 DEFAULT_POOLING = 4
@@ -326,7 +326,7 @@ class _Decoder:
         try:
             start = first * self.batch
             stop = min(last * self.batch, self.grid.n_sampled)
-            with FrameReader(self.recording) as reader:
+            with closing(open_frames(self.recording)) as reader:
                 frames = reader.frames(
                     self.grid.frame_of(start), self.grid.frame_of(stop - 1) + 1, self.grid.step
                 )

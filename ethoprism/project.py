@@ -8,30 +8,26 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
-from ethoprism.errors import ProjectError
+from ethoprism import registry
+from ethoprism.errors import ProjectError, VideoError
 from ethoprism.ethogram import Ethogram
 from ethoprism.files import replacing, write_text
-from ethoprism.recording import Recording, check_name, content_key, open_recording
+from ethoprism.frame_index import FrameIndex, load_index, save_index
+from ethoprism.frame_source import Reader
+from ethoprism.recording import FFMPEG, Recording, check_name, open_recording
 
 SCHEMA_VERSION = 1
 MANIFEST = "ethoprism.toml"
-_RECORDING_COLUMNS: tuple[str, ...] = (
-    "id",
-    "path",
-    "content_key",
-    "n_frames",
-    "height",
-    "width",
-)
 
 
 @dataclass(frozen=True)
@@ -48,7 +44,21 @@ class Settings:
 
 @dataclass(frozen=True)
 class Entry:
-    """A line of ``recordings.csv``: a recording without its frame times."""
+    """A line of ``recordings.csv``: a recording without its frame times.
+
+    Attributes
+    ----------
+    id, path, content_key, n_frames, height, width, reader, array
+        As in `Recording`; the path is relative to the project where it lies in or beside it.
+    times
+        Where frame times come from: empty for the file itself, ``table`` for a table that was
+        given and is kept in ``frame_times/<id>.csv``.
+    region
+        The part of the frame that counts, as ``left,top,width,height`` in pixels; empty for all.
+    session, offset, drift
+        Recordings of one session are views of the same events: the session's time is
+        ``offset + (1 + drift) * time``, in seconds. Empty, 0 and 0 where there is one view.
+    """
 
     id: str
     path: str
@@ -56,6 +66,17 @@ class Entry:
     n_frames: int
     height: int
     width: int
+    reader: str = FFMPEG
+    array: str = ""
+    times: str = ""
+    region: str = ""
+    session: str = ""
+    offset: float = 0.0
+    drift: float = 0.0
+
+
+_COLUMNS = tuple(field.name for field in fields(Entry))
+_FIRST_COLUMNS = _COLUMNS[:6]  # those without a default
 
 
 @dataclass(frozen=True)
@@ -153,26 +174,31 @@ class Project:
         entry = self.entry(recording)
         path = self._resolve(entry.path)
         remedy = "If it moved, run: ethoprism add PROJECT NEW_PATH (it is known by its content)."
-        if not path.is_file():
+        if not path.exists():
             raise ProjectError(
                 f"The video of {recording!r} is not where it was", expected=str(path), remedy=remedy
             )
-        if content_key(path) != entry.content_key:
+        reader: Reader = registry.load("readers", entry.reader)
+        if reader.content_key(path) != entry.content_key:
             raise ProjectError(
                 f"The video of {recording!r} is not the file that was added",
                 expected=f"content {entry.content_key[:12]}…",
                 found=f"another file at {path}",
                 remedy="Put the original back, or add this one under another id.",
             )
-        return Recording(
+        found = Recording(
             entry.id,
             path,
             entry.n_frames,
             entry.height,
             entry.width,
-            self._frame_times(entry, path),
+            np.empty(0),
             entry.content_key,
+            None,
+            entry.reader,
+            entry.array,
         )
+        return self._with_times(entry, found)
 
     def with_recording(self, recording: Recording) -> Project:
         """This project with a recording added, or its path renewed if its content is known."""
@@ -183,11 +209,13 @@ class Project:
             recording.n_frames,
             recording.height,
             recording.width,
+            recording.reader,
+            recording.array,
         )
         known = {e.id: e for e in self.entries}
         same_content = [e for e in self.entries if e.content_key == entry.content_key]
         if same_content:
-            entry = replace(entry, id=same_content[0].id)
+            entry = replace(same_content[0], path=entry.path)
         elif entry.id in known:
             raise ProjectError(
                 f"The project has another recording called {entry.id!r}",
@@ -196,7 +224,15 @@ class Project:
             )
         known[entry.id] = entry
         project = replace(self, entries=tuple(known.values()))
-        self._cache_times(entry.id, recording.frame_times)
+        self._cache(replace(recording, id=entry.id))
+        project._write_recordings()
+        return project
+
+    def with_entry(self, entry: Entry) -> Project:
+        """This project with the line of a recording replaced; a `ProjectError` if there is none."""
+        self.entry(entry.id)
+        entries = tuple(entry if e.id == entry.id else e for e in self.entries)
+        project = replace(self, entries=entries)
         project._write_recordings()
         return project
 
@@ -206,25 +242,50 @@ class Project:
         project._write_manifest()
         return project
 
-    def _frame_times(self, entry: Entry, path: Path) -> np.ndarray:
-        cache = self._times_path(entry.id)
-        if cache.is_file():
-            try:
-                times = np.load(cache, allow_pickle=False)
-                if times.shape == (entry.n_frames,) and times.dtype == np.float64:
-                    return times
-            except (ValueError, OSError, EOFError):
-                pass  # a cache; it is made anew
-        opened, _ = open_recording(path, entry.id, accept_damaged=True)
-        self._cache_times(entry.id, opened.frame_times)
-        return opened.frame_times
+    def _with_times(self, entry: Entry, recording: Recording) -> Recording:
+        """The recording with its times and its index, from the caches where they are sound."""
+        times = self._cached_times(entry)
+        index = self._cached_index(entry) if entry.reader == FFMPEG else None
+        if times is None or (index is None and entry.reader == FFMPEG):
+            opened, _ = open_recording(
+                recording.path,
+                entry.id,
+                accept_damaged=True,
+                reader=entry.reader,
+                array=entry.array,
+                frame_times=times,
+            )
+            self._cache(opened)
+            times, index = opened.frame_times, opened.index
+        return replace(recording, frame_times=times, index=index)
 
-    def _cache_times(self, recording: str, times: np.ndarray) -> None:
-        with replacing(self._times_path(recording)) as path, path.open("wb") as file:
-            np.save(file, times, allow_pickle=False)
+    def _cached_times(self, entry: Entry) -> np.ndarray | None:
+        try:
+            times = np.load(self._times_path(entry.id), allow_pickle=False)
+        except (ValueError, OSError, EOFError):
+            return None  # a cache; it is made anew
+        right = times.shape == (entry.n_frames,) and times.dtype == np.float64
+        return times if right else None
+
+    def _cached_index(self, entry: Entry) -> FrameIndex | None:
+        try:
+            index = load_index(self._index_path(entry.id))
+        except VideoError:
+            return None  # a cache; it is made anew
+        size = (index.n_frames, index.height, index.width)
+        return index if size == (entry.n_frames, entry.height, entry.width) else None
+
+    def _cache(self, recording: Recording) -> None:
+        with replacing(self._times_path(recording.id)) as path, path.open("wb") as file:
+            np.save(file, recording.frame_times, allow_pickle=False)
+        if recording.index is not None:
+            save_index(recording.index, self._index_path(recording.id))
 
     def _times_path(self, recording: str) -> Path:
         return self.folder / "frame_times" / f"{recording}.npy"
+
+    def _index_path(self, recording: str) -> Path:
+        return self.folder / "frame_times" / f"{recording}.index.npz"
 
     def _portable(self, path: Path) -> str:
         """The path relative to the project where the video lies in or beside the project."""
@@ -257,7 +318,7 @@ class Project:
 
     def _write_recordings(self) -> None:
         text = io.StringIO()
-        writer = csv.DictWriter(text, list(_RECORDING_COLUMNS), lineterminator="\n")
+        writer = csv.DictWriter(text, list(_COLUMNS), lineterminator="\n")
         writer.writeheader()
         for entry in self.entries:
             writer.writerow(asdict(entry))
@@ -292,27 +353,37 @@ def _settings(manifest: Path, table: Mapping[str, Any]) -> Settings:
     return Settings(**table)
 
 
+def _entry(row: Mapping[str, str]) -> Entry:
+    kinds = get_type_hints(Entry)
+    if None in row or None in row.values():
+        raise ValueError("it has more or fewer cells than the header")
+    values = {name: kinds[name](text) for name, text in row.items()}
+    entry = Entry(**values)
+    check_name(entry.id)
+    if min(entry.n_frames, entry.height, entry.width) < 1:
+        raise ValueError("frames, height and width are positive numbers")
+    if not math.isfinite(entry.offset) or not math.isfinite(entry.drift) or entry.drift <= -1:
+        raise ValueError("offset and drift are finite numbers, and the drift is above -1")
+    return entry
+
+
 def _read_recordings(path: Path) -> tuple[Entry, ...]:
     if not path.is_file():
         raise ProjectError(f"{path} is missing", remedy="Restore it, or add the recordings anew.")
     entries: list[Entry] = []
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file)
-        if set(reader.fieldnames or ()) != set(_RECORDING_COLUMNS):
+        columns = set(reader.fieldnames or ())
+        if not set(_FIRST_COLUMNS) <= columns <= set(_COLUMNS):
             raise ProjectError(
                 f"{path} has other columns than it should",
-                expected=", ".join(_RECORDING_COLUMNS),
+                expected=", ".join(_COLUMNS),
                 found=", ".join(reader.fieldnames or ()) or "none",
             )
         for row in reader:
             try:
-                entry = Entry(
-                    check_name(row["id"], "recording"),
-                    row["path"],
-                    row["content_key"],
-                    *(int(row[name]) for name in ("n_frames", "height", "width")),
-                )
-            except (ValueError, TypeError) as error:
+                entry = _entry(row)
+            except (ValueError, TypeError, OverflowError) as error:
                 raise ProjectError(
                     f"Line {reader.line_num} of {path} cannot be read", found=str(error)
                 ) from error

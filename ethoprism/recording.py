@@ -15,8 +15,13 @@ from pathlib import Path
 
 import numpy as np
 
+from ethoprism import registry
 from ethoprism.errors import InputError, VideoError
 from ethoprism.frame_index import Findings, FrameIndex
+from ethoprism.frame_source import FrameSource, Reader
+
+FFMPEG = "ffmpeg"
+"""The reader of everything that no other reader claims."""
 
 _BLOCK = 1 << 20  # bytes of a sampled block
 _BLOCKS = 32  # sampled blocks of a large file; smaller files are read whole
@@ -44,6 +49,10 @@ class Recording:
     index
         The packets that the frames come from, where they are known already; whoever reads frames
         makes the index anew where it is None.
+    reader
+        Name of the reader in the registry.
+    array
+        Name of the array within the file; empty for the only one.
     """
 
     id: str
@@ -54,6 +63,8 @@ class Recording:
     frame_times: np.ndarray
     content_key: str
     index: FrameIndex | None = field(default=None, repr=False)
+    reader: str = FFMPEG
+    array: str = ""
 
 
 @dataclass(frozen=True)
@@ -130,7 +141,13 @@ class ImportReport:
 
 
 def open_recording(
-    path: Path, id: str | None = None, *, accept_damaged: bool = False
+    path: Path,
+    id: str | None = None,
+    *,
+    accept_damaged: bool = False,
+    reader: str = "",
+    array: str = "",
+    frame_times: np.ndarray | None = None,
 ) -> tuple[Recording, ImportReport]:
     """A recording with its frame times, and a report of what was found in the file.
 
@@ -141,11 +158,18 @@ def open_recording(
     Parameters
     ----------
     path
-        The video file.
+        The file or folder.
     id
         Name of the recording, safe as a file name; made from the file's name if None.
     accept_damaged
         Whether a damaged recording is opened as far as it can be read. Otherwise it is refused.
+    reader
+        Name of the reader; by default the one that `reader_of` chooses.
+    array
+        Name of the array within the file, for formats that hold several.
+    frame_times
+        float64 ``(n_frames,)``: seconds at which each frame was shown, in place of what the file
+        states; needed where it states none.
 
     Raises
     ------
@@ -154,24 +178,55 @@ def open_recording(
     VideoError
         If the file is absent, is no video, holds no frame, or is damaged and not accepted so.
     """
-    from ethoprism.indexing import build_index  # decoders load only where they are needed
-
     name = id_from_name(path.stem) if id is None else id
     check_name(name)
-    index, findings = build_index(path)
-    report = _report(index.frame_times, findings)
+    chosen: Reader = registry.load("readers", reader) if reader else reader_of(path)
+    contents = chosen.inspect(path, array)
+    times = _times(path, contents.n_frames, contents.frame_times, frame_times)
+    report = _report(times, contents.findings)
     if report.damaged and not accept_damaged:
         raise VideoError(
             f"{path} is damaged",
             expected="a recording that can be read to its end",
             found="; ".join(report.damage),
-            remedy=f"Copy it again from its source, or accept the {index.n_frames} frames that can"
-            " be read (accept_damaged)",
+            remedy=f"Copy it again from its source, or accept the {contents.n_frames} frames that"
+            " can be read (accept_damaged)",
         )
-    times = index.frame_times
-    key = content_key(path)
-    recording = Recording(name, path, len(times), index.height, index.width, times, key, index)
+    recording = Recording(
+        name,
+        path,
+        contents.n_frames,
+        contents.height,
+        contents.width,
+        times,
+        chosen.content_key(path),
+        contents.index,
+        chosen.name,
+        array,
+    )
     return recording, report
+
+
+def reader_of(path: Path) -> Reader:
+    """The reader of a file or folder: the one that claims it, or FFmpeg's."""
+    for name in registry.names("readers"):
+        if name != FFMPEG:
+            reader: Reader = registry.load("readers", name)
+            if reader.matches(path):
+                return reader
+    return registry.load("readers", FFMPEG)
+
+
+def open_frames(recording: Recording) -> FrameSource:
+    """The frames of a recording, from whatever they are stored in; close it after use.
+
+    Raises
+    ------
+    VideoError
+        If the file cannot be read, or is not the one that was imported.
+    """
+    reader: Reader = registry.load("readers", recording.reader)
+    return reader.open(recording)
 
 
 def edge_times(frame_times: np.ndarray) -> np.ndarray:
@@ -246,6 +301,26 @@ def check_name(name: str, what: str = "recording") -> str:
             remedy=f"For instance {id_from_name(name)!r}.",
         )
     return name
+
+
+def _times(
+    path: Path, n_frames: int, stated: np.ndarray | None, given: np.ndarray | None
+) -> np.ndarray:
+    if given is not None:
+        if given.shape != (n_frames,):
+            raise InputError(
+                f"The frame times given for {path.name} are not one per frame",
+                expected=f"{n_frames} times",
+                found=f"{len(given)} times",
+            )
+        return np.asarray(given, np.float64)
+    if stated is None:
+        raise InputError(
+            f"{path.name} does not state when its frames were shown",
+            expected="a table of frame times, or a frame rate",
+            remedy="Give --frame-times FILE, or --rate FRAMES_PER_SECOND if it was constant.",
+        )
+    return stated
 
 
 def _report(times: np.ndarray, findings: Findings) -> ImportReport:

@@ -1,4 +1,4 @@
-"""Look-up of backbones, data sets and exchange formats by entry point; the only way to extend.
+"""Look-up of backbones, data sets, readers and formats by entry point; the only way to extend.
 
 What ships with EthoPrism registers through the same groups, so a third party's part ranks equal.
 """
@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from ethoprism.errors import InputError
 
-Group = Literal["backbones", "datasets", "exchange"]
+Group = Literal["backbones", "datasets", "exchange", "readers"]
 
 
 def names(group: Group) -> list[str]:

@@ -10,7 +10,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from types import EllipsisType
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 from av.video.frame import VideoFrame
@@ -21,48 +21,6 @@ from ethoprism.decoding import FrameStream
 from ethoprism.errors import VideoError
 from ethoprism.frame_index import FrameIndex
 from ethoprism.recording import Recording
-
-
-@runtime_checkable
-class FrameSource(Protocol):
-    """Frames by number, whatever they are stored in: a video, a folder of images, a TIFF stack.
-
-    It reads like an array of shape ``(n_frames, height, width, 3)`` and dtype uint8 that is never
-    in memory as a whole.
-    """
-
-    @property
-    def shape(self) -> tuple[int, int, int, int]:
-        """``(n_frames, height, width, 3)``."""
-        ...
-
-    @property
-    def dtype(self) -> np.dtype:
-        """uint8."""
-        ...
-
-    @property
-    def ndim(self) -> int:
-        """4."""
-        ...
-
-    def __len__(self) -> int:
-        """The number of frames."""
-        ...
-
-    def __getitem__(self, key: Any) -> np.ndarray:
-        """One frame ``[height, width, 3]`` or a block ``[k, height, width, 3]``."""
-        ...
-
-    def frames(
-        self, start: int = 0, stop: int | None = None, step: int = 1
-    ) -> Iterator[tuple[int, np.ndarray | None]]:
-        """``(number, frame)`` in ascending order; None instead of a frame that is damaged."""
-        ...
-
-    def close(self) -> None:
-        """Free the file."""
-        ...
 
 
 class RgbConverter:

@@ -19,8 +19,9 @@ from video_samples import Sample
 
 from ethoprism.errors import VideoError
 from ethoprism.frame_index import load_index, save_index
+from ethoprism.frame_source import FrameSource
 from ethoprism.recording import Recording, open_recording
-from ethoprism.video import FrameReader, FrameSource, RgbConverter
+from ethoprism.video import FrameReader, RgbConverter
 
 OPEN_GOP = {"x264-params": "open-gop=1:keyint=20:bframes=3:scenecut=0"}
 SHORT = {"g": "20", "bf": "3", "sc_threshold": "0"}

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 
 from ethoprism.errors import InputError, VideoError
-from ethoprism.recording import Recording
-from ethoprism.video import FrameReader
+from ethoprism.recording import Recording, open_frames
 
 MOST_BYTES = 256 << 20
 """The largest block that is decoded at once: napari asks for all frames in its 3D display."""
@@ -17,7 +16,7 @@ MOST_BYTES = 256 << 20
 class VideoArray:
     """The frames of a recording as an array ``[frames, height, width, 3]``, uint8.
 
-    The frames are those of `FrameReader`, bit for bit. One that cannot be decoded is black, so that
+    The frames are those of `open_frames`, bit for bit. One that cannot be decoded is black, so that
     the picture of another frame never stands in its place, and `problem` says why.
     """
 
@@ -25,7 +24,7 @@ class VideoArray:
     dtype = np.dtype(np.uint8)
 
     def __init__(self, recording: Recording):
-        self._reader = FrameReader(recording)
+        self._reader = open_frames(recording)
         self._last: tuple[int, np.ndarray, str] | None = None
 
     @property

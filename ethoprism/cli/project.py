@@ -1,0 +1,96 @@
+"""Commands that make, fill and describe a project."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ethoprism.cli.common import ProjectFolder, app, open_project, split_names
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="Folder of the new project.")],
+    backbone: Annotated[str, typer.Option(help="Name of the backbone.")] = "prism-nano",
+    weights: Annotated[str, typer.Option(help="Checkpoint file of your own.")] = "",
+    behaviours: Annotated[str, typer.Option(help="Names, separated by commas.")] = "",
+    exclusive: Annotated[
+        list[str] | None,
+        typer.Option(help="Names, separated by commas, of which one at most holds."),
+    ] = None,
+    hop: Annotated[int | None, typer.Option(help="Sampled frames between windows.")] = None,
+    step: Annotated[int, typer.Option(help="Recording frames between sampled frames.")] = 1,
+    pooling: Annotated[int | None, typer.Option(help="Tokens a side that are kept.")] = None,
+) -> None:
+    """Make a project."""
+    from ethoprism import console, registry
+    from ethoprism.errors import InputError
+    from ethoprism.ethogram import Ethogram
+    from ethoprism.project import Project, Settings
+
+    registry.load("backbones", backbone)
+    if weights:
+        if not Path(weights).is_file():
+            raise InputError(f"There is no checkpoint at {weights}")
+        weights = str(Path(weights).resolve())
+    ethogram = Ethogram().with_names(split_names(behaviours))
+    for group in exclusive or []:
+        ethogram = ethogram.with_names(split_names(group)).with_exclusive(split_names(group))
+    settings = Settings(backbone, weights, hop, step, pooling)
+    Project.create(folder, settings, ethogram)
+    console.say(f"Made the project {folder}")
+
+
+@app.command()
+def add(
+    project: ProjectFolder,
+    videos: Annotated[list[Path], typer.Argument(metavar="VIDEO...", help="Video files.")],
+    id: Annotated[str | None, typer.Option(help="Id, for a single video.")] = None,
+    accept_damaged: Annotated[
+        bool, typer.Option(help="Take a damaged video as far as it can be read.")
+    ] = False,
+) -> None:
+    """Add recordings, or say where they moved to."""
+    from ethoprism import console, workflow
+    from ethoprism.errors import InputError
+
+    opened = open_project(project)
+    if id is not None and len(videos) > 1:
+        raise InputError("--id names a single video", found=f"{len(videos)} videos")
+    for path in videos:
+        opened, name, report = workflow.add_recording(
+            opened, path, id=id, accept_damaged=accept_damaged
+        )
+        entry = opened.entry(name)
+        console.say(f"{name}: {entry.n_frames} frames, {entry.width}×{entry.height} px, {path}")
+        console.notes(report.warnings)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder to make.")] = Path("demo"),
+    seed: Annotated[int, typer.Option(help="Of the recordings and the probe.")] = 0,
+) -> None:
+    """Run everything once on four simulated recordings."""
+    from ethoprism.demo import run
+
+    run(out, seed=seed)
+
+
+@app.command()
+def info(
+    subject: Annotated[
+        Path | None, typer.Argument(metavar="[PROJECT|VIDEO]", help="What to describe.")
+    ] = None,
+) -> None:
+    """Describe a project, a video, or this installation."""
+    from ethoprism import describe
+
+    if subject is None:
+        describe.installation()
+    elif subject.is_dir():
+        describe.project(open_project(subject))
+    else:
+        describe.video(subject)

@@ -1,0 +1,1 @@
+"""Readers of recordings, one module each; see `ethoprism.frame_source.Reader`."""
