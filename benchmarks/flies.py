@@ -27,6 +27,7 @@ from ethoprism.probe.batches import LabelledTokens, split_gap
 from ethoprism.probe.predict import predict
 from ethoprism.probe.train import train
 from ethoprism.project import Project, Settings
+from ethoprism.subjects import Unit
 
 NAME = "courting_flies_120s"
 FOLDS = 5
@@ -101,7 +102,8 @@ def main() -> None:
         extract_s = time.perf_counter() - began
         key = workflow.project_key(project, backbone)
         truth = workflow.label_states(project, [NAME], project.ethogram.names)[NAME]
-        item = LabelledTokens(NAME, workflow.open_tokens(project, key, NAME), truth[:: key.step])
+        store = workflow.open_tokens(project, key, Unit(NAME))
+        item = LabelledTokens(NAME, store, truth[:: key.step])
         folds = 1 if options.quick else FOLDS
         result: dict[str, object] = {
             "backbone": key.label,

@@ -10,6 +10,7 @@ import pandas as pd
 from ethoprism import __version__, console, registry, workflow
 from ethoprism.project import Project
 from ethoprism.recording import open_recording
+from ethoprism.subjects import Unit
 
 
 def installation() -> None:
@@ -70,9 +71,7 @@ def _recordings(opened: Project, keys: list[workflow.TokenKey]) -> pd.DataFrame:
         known = states[entry.id]
         complete = []
         for key in keys:
-            if opened.tokens_path(key.digest, entry.id).exists():
-                store = workflow.open_tokens(opened, key, entry.id)
-                complete.append(f"{key.digest[:6]} {store.done.mean():.0%}")
+            complete += _token_shares(opened, key, entry.id)
         rows.append(
             {
                 "recording": entry.id,
@@ -89,3 +88,15 @@ def _recordings(opened: Project, keys: list[workflow.TokenKey]) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def _token_shares(project: Project, key: workflow.TokenKey, recording: str) -> list[str]:
+    """How far the tokens of a recording, or of each of its subjects, are extracted."""
+    shares = []
+    for path in sorted(project.tokens_path(key.digest, recording).parent.glob("*.zarr")):
+        name, _, subject = path.stem.partition("@")
+        if name == recording:
+            store = workflow.open_tokens(project, key, Unit(recording, subject))
+            of = f" {subject}" if subject else ""
+            shares.append(f"{key.digest[:6]}{of} {store.done.mean():.0%}")
+    return shares

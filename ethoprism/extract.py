@@ -30,6 +30,7 @@ from jaxtyping import Array, Float, Int
 from ethoprism.annotation import runs
 from ethoprism.backbones.preprocess import PREPROCESS_VERSION, preprocess
 from ethoprism.backbones.spec import Backbone, BackboneCard, platform
+from ethoprism.crops import WHOLE, CropPath, cut
 from ethoprism.errors import EthoPrismError, StorageError
 from ethoprism.progress import Progress
 from ethoprism.recording import Recording, open_frames
@@ -48,7 +49,12 @@ class Batches:
 
 
 def token_key(
-    card: BackboneCard, *, hop: int | None = None, step: int = 1, pooling: int | None = None
+    card: BackboneCard,
+    *,
+    hop: int | None = None,
+    step: int = 1,
+    pooling: int | None = None,
+    crop: str = WHOLE,
 ) -> TokenKey:
     """The key of the tokens that a backbone makes with these windows.
 
@@ -62,6 +68,8 @@ def token_key(
         Recording frames between sampled frames.
     pooling
         Tokens a side to which a frame's grid is averaged; `DEFAULT_POOLING` by default.
+    crop
+        How frames are cut, in words.
     """
     return TokenKey(
         backbone=card.name,
@@ -76,6 +84,7 @@ def token_key(
         hop=max(card.frames // 2, 1) if hop is None else hop,
         step=step,
         pooling=min(DEFAULT_POOLING, card.grid) if pooling is None else pooling,
+        crop=crop,
     )
 
 
@@ -85,6 +94,7 @@ def extract(
     key: TokenKey,
     path: Path,
     *,
+    crop: CropPath | None = None,
     batches: Batches | None = None,
 ) -> Generator[Progress, None, None]:
     """Fill the token store at ``path``; what is there already is kept.
@@ -97,6 +107,9 @@ def extract(
         The encoder, and the key that `token_key` made of its card.
     path
         Folder of the token store.
+    crop
+        Where each frame is cut; frames where that is not valid are left unencoded, like damaged
+        ones. None for whole frames.
     batches
         Shapes of the encoder's calls; chosen for the device by default.
 
@@ -112,7 +125,8 @@ def extract(
         If the disk does not hold the tokens. What was finished is kept.
     """
     grid = WindowGrid(recording.n_frames, key.length, key.hop, key.step)
-    store = TokenStore.create(path, key, recording.n_frames, recording.content_key)
+    place = "" if crop is None else crop.digest
+    store = TokenStore.create(path, key, recording.n_frames, recording.content_key, place)
     on_disk = sum(
         stop - start for start, stop in map(store.block, np.flatnonzero(store.done).tolist())
     )
@@ -122,7 +136,7 @@ def extract(
     _require_space(store, key, recording, on_disk)
     batches = batches or default_batches(backbone.card)
     for first, last in runs(~store.done):
-        run = _Run(grid, store, backbone, batches)
+        run = _Run(grid, store, backbone, batches, crop)
         for block_rows in run.blocks(recording, int(first), int(last)):
             on_disk += block_rows
             yield Progress(on_disk, store.n_rows, recording.id)
@@ -152,8 +166,16 @@ def _require_space(store: TokenStore, key: TokenKey, recording: Recording, on_di
 class _Run:
     """Extraction of a run of consecutive missing blocks."""
 
-    def __init__(self, grid: WindowGrid, store: TokenStore, backbone: Backbone, batches: Batches):
+    def __init__(
+        self,
+        grid: WindowGrid,
+        store: TokenStore,
+        backbone: Backbone,
+        batches: Batches,
+        crop: CropPath | None,
+    ):
         self.grid = grid
+        self.crop = crop
         self.store = store
         self.backbone = backbone
         self.batches = batches
@@ -236,7 +258,7 @@ class _Run:
         card = self.backbone.card
         ring = jnp.zeros((self.ring_rows, card.grid**2, card.width), jnp.float32)
         group = first_group
-        with _Decoder(recording, self.grid, card.input_size, n_frames) as decoder:
+        with _Decoder(recording, self.grid, card.input_size, n_frames, self.crop) as decoder:
             for chunk, frames, valid in decoder.chunks(first_chunk, last_chunk):
                 rows = slice(chunk * n_frames, chunk * n_frames + len(valid))
                 self.valid[rows] = valid
@@ -285,7 +307,10 @@ def pool(
 class _Decoder:
     """A thread that decodes and preprocesses batches of sampled frames ahead of the encoder."""
 
-    def __init__(self, recording: Recording, grid: WindowGrid, size: int, batch: int):
+    def __init__(
+        self, recording: Recording, grid: WindowGrid, size: int, batch: int, crop: CropPath | None
+    ):
+        self.crop = crop
         self.recording = recording
         self.grid = grid
         self.size = size
@@ -309,8 +334,8 @@ class _Decoder:
     def chunks(self, first: int, last: int) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         """Batches ``first`` to ``last`` (excluded) as ``(index, frames, valid)``.
 
-        ``frames`` is uint8 ``[batch, size, size, 3]``, zero where a frame is damaged or past the
-        end; ``valid`` covers the frames that the recording has.
+        ``frames`` is uint8 ``[batch, size, size, 3]``, zero where a frame is damaged, has no crop
+        or is past the end; ``valid`` covers the frames that the recording has.
         """
         self._thread = threading.Thread(
             target=self._decode, args=(first, last), name="decoder", daemon=True
@@ -335,14 +360,20 @@ class _Decoder:
                     images = np.zeros((self.batch, self.size, self.size, 3), np.uint8)
                     valid = np.zeros(n, dtype=bool)
                     for i in range(n):
-                        _, frame = next(frames)
-                        if frame is not None:
-                            images[i] = preprocess(frame, self.size)
+                        number, frame = next(frames)
+                        if frame is not None and (self.crop is None or self.crop.valid[number]):
+                            images[i] = preprocess(self._part(number, frame), self.size)
                             valid[i] = True
                     if not self._offer((chunk, images, valid)):
                         return
         except BaseException as error:  # handed to the thread that consumes
             self._offer(error)
+
+    def _part(self, number: int, frame: np.ndarray) -> np.ndarray:
+        if self.crop is None:
+            return frame
+        top, left = self.crop.top_left[number].tolist()
+        return cut(frame, top, left, self.crop.size)
 
     def _offer(self, item: tuple[int, np.ndarray, np.ndarray] | BaseException) -> bool:
         while not self._cancelled.is_set():

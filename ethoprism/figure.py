@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int8
+from jaxtyping import Int8, UInt8
 
 from ethoprism.annotation import PRESENT, UNOBSERVED, runs
 from ethoprism.ethogram import Ethogram
@@ -72,3 +72,39 @@ def ethogram_figure(
 
 def _bars(ranges: np.ndarray, edges: np.ndarray) -> list[tuple[float, float]]:
     return [(float(edges[a]), float(edges[b] - edges[a])) for a, b in ranges]
+
+
+def contact_sheet(
+    path: Path,
+    rows: Sequence[tuple[str, Sequence[tuple[str, UInt8[np.ndarray, "height width 3"]]]]],
+    title: str,
+) -> None:
+    """Draw rows of captioned pictures, as PNG, PDF or SVG.
+
+    Parameters
+    ----------
+    path
+        File to write, replaced atomically; its ending chooses the format.
+    rows
+        Name of each row, and its pictures with their captions.
+    title
+        Above the figure.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    columns = max(len(pictures) for _, pictures in rows)
+    figure = Figure(figsize=(1.5 * columns + 0.6, 1.75 * len(rows) + 0.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(len(rows), columns, squeeze=False)
+    for axes_row, (name, pictures) in zip(grid, rows, strict=True):
+        for axes in axes_row:
+            axes.set(xticks=[], yticks=[])
+            axes.spines[:].set_visible(False)
+        for axes, (caption, picture) in zip(axes_row, pictures, strict=False):
+            axes.imshow(picture)
+            axes.set_title(caption, fontsize=7, color="#555555")
+        axes_row[0].set_ylabel(name, fontsize=9)
+    figure.suptitle(title, fontsize=10)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format=path.suffix.lstrip(".") or "png", dpi=110)

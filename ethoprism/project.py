@@ -19,6 +19,7 @@ import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
 from ethoprism import registry
+from ethoprism.crops import WHOLE, Crop
 from ethoprism.errors import ProjectError, VideoError
 from ethoprism.ethogram import Ethogram
 from ethoprism.files import replacing, write_text
@@ -40,6 +41,8 @@ class Settings:
     hop: int | None = None
     step: int = 1
     pooling: int | None = None
+    crop: str = WHOLE
+    """How frames are cut, as `ethoprism.crops.Crop` writes it."""
 
 
 @dataclass(frozen=True)
@@ -140,14 +143,17 @@ class Project:
     def mirror_folder(self) -> Path:
         return self.folder / "annotations"
 
-    def tokens_path(self, digest: str, recording: str) -> Path:
-        return self.folder / "tokens" / digest / f"{recording}.zarr"
+    def tokens_path(self, digest: str, unit: str) -> Path:
+        return self.folder / "tokens" / digest / f"{unit}.zarr"
 
     def probe_folder(self, name: str) -> Path:
         return self.folder / "probes" / check_name(name, "probe")
 
-    def prediction_path(self, probe: str, recording: str) -> Path:
-        return self.folder / "predictions" / check_name(probe, "probe") / f"{recording}.zarr"
+    def prediction_path(self, probe: str, unit: str) -> Path:
+        return self.folder / "predictions" / check_name(probe, "probe") / f"{unit}.zarr"
+
+    def tracks_path(self, recording: str) -> Path:
+        return self.folder / "tracks" / f"{recording}.csv"
 
     @property
     def exports_folder(self) -> Path:
@@ -199,6 +205,17 @@ class Project:
             entry.array,
         )
         return self._with_times(entry, found)
+
+    def frame_times(self, recording: str) -> np.ndarray:
+        """Presentation times of a recording's frames, in seconds; the video need not be there."""
+        times = self._cached_times(self.entry(recording))
+        return self.recording(recording).frame_times if times is None else times
+
+    def with_settings(self, settings: Settings) -> Project:
+        """This project with other settings of extraction."""
+        project = replace(self, settings=settings)
+        project._write_manifest()
+        return project
 
     def with_recording(self, recording: Recording) -> Project:
         """This project with a recording added, or its path renewed if its content is known."""
@@ -308,7 +325,9 @@ class Project:
             document.add(tomlkit.comment("What the members of this project share."))
         tables = {
             "schema_version": SCHEMA_VERSION,
-            "extraction": {k: v for k, v in vars(self.settings).items() if v not in (None, "")},
+            "extraction": {
+                k: v for k, v in vars(self.settings).items() if v not in (None, "", WHOLE)
+            },
             "ethogram": self.ethogram.to_dict(),
         }
         for name, value in tables.items():
@@ -342,6 +361,7 @@ def _settings(manifest: Path, table: Mapping[str, Any]) -> Settings:
         "hop": int,
         "step": int,
         "pooling": int,
+        "crop": str,
     }
     for name, value in table.items():
         if name not in fields or not isinstance(value, fields[name]) or isinstance(value, bool):
@@ -350,7 +370,7 @@ def _settings(manifest: Path, table: Mapping[str, Any]) -> Settings:
                 expected=", ".join(f"{k}: {v.__name__}" for k, v in fields.items()),
                 found=f"{name} = {value!r}",
             )
-    return Settings(**table)
+    return Settings(**{**table, "crop": Crop.parse(table.get("crop", WHOLE)).text})
 
 
 def _entry(row: Mapping[str, str]) -> Entry:

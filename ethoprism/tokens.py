@@ -33,14 +33,18 @@ from zarr.codecs import ZstdCodec
 from ethoprism.errors import InputError, ProjectError
 from ethoprism.files import storage_error, sync
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _TARGET_SHARD_BYTES = 8 * 2**20
 _CHUNK_ROWS = 16
 
 
 @dataclass(frozen=True)
 class TokenKey:
-    """Everything that the numbers in a token store depend on, besides the recording itself."""
+    """Everything that the numbers in a token store depend on, besides the recording itself.
+
+    ``crop`` says how a frame is cut, in words (`ethoprism.subjects.Crop.text`). Where it is cut
+    differs from recording to recording, and is known by the store's own ``place``.
+    """
 
     backbone: str
     weights_sha256: str
@@ -54,6 +58,7 @@ class TokenKey:
     hop: int
     step: int
     pooling: int
+    crop: str = "whole"
     format_version: int = FORMAT_VERSION
 
     def __post_init__(self) -> None:
@@ -107,7 +112,9 @@ class TokenStore:
         self.block_rows: int = self._valid.chunks[0]
 
     @classmethod
-    def create(cls, path: Path, key: TokenKey, n_frames: int, content_key: str) -> TokenStore:
+    def create(
+        cls, path: Path, key: TokenKey, n_frames: int, content_key: str, place: str = ""
+    ) -> TokenStore:
         """The store at ``path``, made empty if it is absent.
 
         Parameters
@@ -120,6 +127,8 @@ class TokenStore:
             Frames of the recording; the store has one row per ``key.step`` of them.
         content_key
             Digest of the recording's content.
+        place
+            Digest of where its frames are cut; empty for whole frames.
 
         Raises
         ------
@@ -132,15 +141,17 @@ class TokenStore:
             for stale in path.parent.glob(f".{path.name}.*.tmp"):
                 shutil.rmtree(stale, ignore_errors=True)
             if not path.exists():
-                _write_empty(path, key, n_frames, content_key)
+                _write_empty(path, key, n_frames, content_key, place)
             for partial in path.rglob("*.partial"):
                 partial.unlink(missing_ok=True)
         except OSError as error:
             raise storage_error(error, path) from error
-        return cls.open(path, key, n_frames, content_key)
+        return cls.open(path, key, n_frames, content_key, place)
 
     @classmethod
-    def open(cls, path: Path, key: TokenKey, n_frames: int, content_key: str) -> TokenStore:
+    def open(
+        cls, path: Path, key: TokenKey, n_frames: int, content_key: str, place: str = ""
+    ) -> TokenStore:
         """The store at ``path``; a `ProjectError` if it is absent or of something else."""
         if not path.exists():
             raise ProjectError(
@@ -150,7 +161,12 @@ class TokenStore:
             )
         group = zarr.open_group(path, mode="r+")
         attributes = dict(group.attrs)
-        expected = {"key": key.to_dict(), "content_key": content_key, "n_frames": n_frames}
+        expected = {
+            "key": key.to_dict(),
+            "content_key": content_key,
+            "n_frames": n_frames,
+            "place": place,
+        }
         for name, value in expected.items():
             if attributes.get(name) != value:
                 raise ProjectError(
@@ -247,7 +263,7 @@ def estimate_bytes(key: TokenKey, n_frames: int) -> int:
     return -(-n_frames // key.step) * key.pooling**2 * key.width * 2
 
 
-def _write_empty(path: Path, key: TokenKey, n_frames: int, content_key: str) -> None:
+def _write_empty(path: Path, key: TokenKey, n_frames: int, content_key: str, place: str) -> None:
     """Make the store under another name and rename it, so that it is never seen half-made."""
     rows = -(-n_frames // key.step)
     row_bytes = key.pooling**2 * key.width * 2
@@ -259,7 +275,12 @@ def _write_empty(path: Path, key: TokenKey, n_frames: int, content_key: str) -> 
     group = zarr.create_group(
         temporary,
         zarr_format=3,
-        attributes={"key": key.to_dict(), "content_key": content_key, "n_frames": n_frames},
+        attributes={
+            "key": key.to_dict(),
+            "content_key": content_key,
+            "n_frames": n_frames,
+            "place": place,
+        },
     )
     group.create_array(
         "tokens",

@@ -15,6 +15,7 @@ from ethoprism.probe.checkpoint import Probe, save_probe
 from ethoprism.probe.train import train
 from ethoprism.progress import Progress
 from ethoprism.project import Project
+from ethoprism.subjects import Unit, units
 from ethoprism.tokens import TokenKey
 from ethoprism.workflow import label_states, open_tokens
 
@@ -36,7 +37,7 @@ class TrainingPlan:
     split
         ``recordings``, ``blocks``, or ``auto``: blocks where one recording is left to train on.
     subject
-        Whose behaviour; anybody's if empty.
+        Whose behaviour; anybody's if empty, or with subject crops each subject's own.
     context
         Rows pooled on either side of a frame; half a window by default.
     motion
@@ -69,10 +70,12 @@ def train_probe(
     folder = project.probe_folder(plan.name)
     for name in (*plan.recordings, *plan.test):
         project.entry(name)
-    states, behaviours = _training_states(project, plan)
+    states, behaviours = _training_states(project, key, plan)
     data = [
-        LabelledTokens(name, open_tokens(project, key, name), rows[:: key.step])
-        for name, rows in states.items()
+        LabelledTokens(
+            unit.recording, open_tokens(project, key, unit), rows[:: key.step], unit.subject
+        )
+        for unit, rows in states.items()
     ]
     for item in data:
         item.store.require_complete()
@@ -94,10 +97,12 @@ def train_probe(
 
 
 def _segments(data: Sequence[LabelledTokens], key: TokenKey, plan: TrainingPlan) -> list[Segment]:
-    rest = [item for item in data if item.recording not in plan.test]
+    # The subjects of a recording are seen at the same time and mostly in each other's crops. So
+    # they are split together: each subject's states are columns of the recording's.
+    recordings = {item.recording: _all_states(data, item.recording) for item in data}
+    rest = [name for name in recordings if name not in plan.test]
     if plan.split == "recordings" or (plan.split == "auto" and len(rest) > 1):
-        states = {item.recording: item.states for item in data}
-        return split_recordings(states, test=plan.test, seed=plan.seed)
+        return split_recordings(recordings, test=plan.test, seed=plan.seed)
     if len(rest) != 1:
         raise InputError(
             "A split by blocks is for one recording",
@@ -106,20 +111,32 @@ def _segments(data: Sequence[LabelledTokens], key: TokenKey, plan: TrainingPlan)
         )
     context = max(key.length // 2, 1) if plan.context is None else plan.context
     blocks = split_blocks(
-        rest[0].recording,
-        rest[0].states,
+        rest[0],
+        recordings[rest[0]],
         gap=split_gap(key, context),
         test_fraction=0.0 if plan.test else 0.2,
         seed=plan.seed,
     )
-    whole = [item for item in data if item.recording in plan.test]
-    return blocks + [Segment(d.recording, 0, len(d.states), "test") for d in whole]
+    whole = [name for name in recordings if name in plan.test]
+    return blocks + [Segment(name, 0, len(recordings[name]), "test") for name in whole]
+
+
+def _all_states(data: Sequence[LabelledTokens], recording: str) -> np.ndarray:
+    """States of all subjects of a recording side by side: ``[rows, subjects · behaviours]``.
+
+    Every recording has the same number of columns, so that they can be compared; a subject that a
+    recording lacks is unobserved there.
+    """
+    subjects = dict.fromkeys(item.subject for item in data)
+    mine = {item.subject: item.states for item in data if item.recording == recording}
+    blank = np.full_like(next(iter(mine.values())), UNOBSERVED)
+    return np.concatenate([mine.get(subject, blank) for subject in subjects], axis=1)
 
 
 def _training_states(
-    project: Project, plan: TrainingPlan
-) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
-    """States of the recordings that have labels, for the behaviours that can be learnt."""
+    project: Project, key: TokenKey, plan: TrainingPlan
+) -> tuple[dict[Unit, np.ndarray], tuple[str, ...]]:
+    """States of the units that have labels, for the behaviours that can be learnt."""
     recordings = plan.recordings or project.recording_ids
     recordings = tuple(dict.fromkeys((*recordings, *plan.test)))
     unknown = [name for name in plan.behaviours if name not in project.ethogram]
@@ -130,9 +147,14 @@ def _training_states(
             found=", ".join(unknown),
         )
     names = plan.behaviours or project.ethogram.names
-    states = label_states(project, recordings, names, plan.subject)
-    states = {name: rows for name, rows in states.items() if (rows != UNOBSERVED).any()}
-    unlabelled = [name for name in (*plan.recordings, *plan.test) if name not in states]
+    states: dict[Unit, np.ndarray] = {}
+    for unit in units(project, key.crop, recordings, plan.subject):
+        subject = unit.subject or plan.subject
+        (rows,) = label_states(project, [unit.recording], names, subject).values()
+        if (rows != UNOBSERVED).any():
+            states[unit] = rows
+    labelled = {unit.recording for unit in states}
+    unlabelled = [name for name in (*plan.recordings, *plan.test) if name not in labelled]
     if unlabelled or not states:
         raise LabelError(
             f"{', '.join(map(repr, unlabelled)) or 'The project'} has no labels"
@@ -140,7 +162,7 @@ def _training_states(
             remedy="Label some, or import them: ethoprism label import PROJECT FILE",
         )
     if not plan.behaviours:
-        rows = np.concatenate([r for n, r in states.items() if n not in plan.test])
+        rows = np.concatenate([r for u, r in states.items() if u.recording not in plan.test])
         usable = (rows == 1).any(axis=0) & (rows == 0).any(axis=0)
         if not usable.any():
             raise LabelError(
@@ -150,20 +172,20 @@ def _training_states(
                 "spans, or import bouts with --observed whole.",
             )
         names = tuple(n for n, ok in zip(names, usable, strict=True) if ok)
-        states = {name: r[:, usable] for name, r in states.items()}
+        states = {unit: r[:, usable] for unit, r in states.items()}
     return states, names
 
 
 def _label_counts(
-    states: dict[str, np.ndarray], behaviours: Sequence[str]
+    states: dict[Unit, np.ndarray], behaviours: Sequence[str]
 ) -> dict[str, dict[str, dict[str, int]]]:
     return {
-        name: {
+        unit.name: {
             behaviour: {
                 "present": int((rows[:, i] == 1).sum()),
                 "absent": int((rows[:, i] == 0).sum()),
             }
             for i, behaviour in enumerate(behaviours)
         }
-        for name, rows in states.items()
+        for unit, rows in states.items()
     }

@@ -6,6 +6,7 @@ Long steps are generators of `Progress` whose result is what they made. Nothing 
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ from ethoprism.progress import Progress
 from ethoprism.project import Project, Settings
 from ethoprism.recording import ImportReport, open_recording
 from ethoprism.store import AnnotationStore
+from ethoprism.subjects import Unit, crop_path, units
 from ethoprism.tokens import TokenKey, TokenStore
 
 if TYPE_CHECKING:  # these import jax, which the other steps do without
@@ -57,7 +59,7 @@ def project_key(project: Project, backbone: Backbone) -> TokenKey:
     from ethoprism.extract import token_key
 
     s = project.settings
-    return token_key(backbone.card, hop=s.hop, step=s.step, pooling=s.pooling)
+    return token_key(backbone.card, hop=s.hop, step=s.step, pooling=s.pooling, crop=s.crop)
 
 
 def extract_tokens(
@@ -67,16 +69,20 @@ def extract_tokens(
     from ethoprism.extract import extract
 
     key = project_key(project, backbone)
-    for name in recordings or project.recording_ids:
-        path = project.tokens_path(key.digest, name)
-        yield from extract(project.recording(name), backbone, key, path)
+    for unit in units(project, key.crop, recordings):
+        crop = crop_path(project, unit, key.crop)
+        path = project.tokens_path(key.digest, unit.name)
+        steps = extract(project.recording(unit.recording), backbone, key, path, crop=crop)
+        yield from (replace(step, note=unit.name) for step in steps)
 
 
-def open_tokens(project: Project, key: TokenKey, recording: str) -> TokenStore:
-    """The tokens of a recording; a `ProjectError` that names the remedy if they are not there."""
-    entry = project.entry(recording)
-    path = project.tokens_path(key.digest, recording)
-    return TokenStore.open(path, key, entry.n_frames, entry.content_key)
+def open_tokens(project: Project, key: TokenKey, unit: Unit) -> TokenStore:
+    """The tokens of a unit; a `ProjectError` that names the remedy if they are not there."""
+    entry = project.entry(unit.recording)
+    crop = crop_path(project, unit, key.crop)
+    place = "" if crop is None else crop.digest
+    path = project.tokens_path(key.digest, unit.name)
+    return TokenStore.open(path, key, entry.n_frames, entry.content_key, place)
 
 
 def known_keys(project: Project) -> list[TokenKey]:
@@ -128,10 +134,12 @@ def predict_recordings(
     from ethoprism.probe.predict import predict
 
     predictions = []
-    for name in recordings or project.recording_ids:
-        store = open_tokens(project, probe.key, name)
-        prediction = yield from predict(probe, project.recording(name), store)
-        save_prediction(prediction, project.prediction_path(probe.name, name))
+    for unit in units(project, probe.key.crop, recordings, probe.subject):
+        store = open_tokens(project, probe.key, unit)
+        prediction = yield from predict(
+            probe, project.recording(unit.recording), store, unit.subject or probe.subject
+        )
+        save_prediction(prediction, project.prediction_path(probe.name, unit.name))
         predictions.append(prediction)
     return predictions
 
@@ -141,17 +149,17 @@ def predicted_labels(
 ) -> list[FrameLabels]:
     """Predictions as they are exported: decided with the probe's thresholds and smoothing."""
     labels = []
-    for name in recordings or project.recording_ids:
+    for unit in units(project, probe.key.crop, recordings, probe.subject):
         prediction = load_prediction(
-            project.prediction_path(probe.name, name),
+            project.prediction_path(probe.name, unit.name),
             probe=probe.digest,
-            content_key=project.entry(name).content_key,
+            content_key=project.entry(unit.recording).content_key,
         )
         labels.append(
             FrameLabels(
-                name,
+                unit.recording,
                 prediction.subject,
-                project.recording(name).frame_times,
+                project.frame_times(unit.recording),
                 prediction.behaviours,
                 decide(prediction, probe.decision),
                 prediction.covered,
@@ -172,7 +180,7 @@ def manual_labels(
         FrameLabels(
             name,
             subject,
-            project.recording(name).frame_times,
+            project.frame_times(name),
             names,
             states,
             (states != UNOBSERVED).any(axis=1),
@@ -215,7 +223,7 @@ def export_predictions(
             "token_key": probe.key.to_dict(),
             "thresholds": probe.decision.thresholds,
             "min_bout_frames": probe.decision.min_bout,
-            "recordings": [item.recording for item in labels],
+            "recordings": list(dict.fromkeys(item.recording for item in labels)),
             "note": "Predictions of a probe, not observations. "
             + ("The backbone's weights are random (untrained). " if untrained else "")
             + "Frames that are not covered have no values.",

@@ -249,6 +249,7 @@ def _shuffled_scores(folder: Path) -> dict[str, dict[str, float]]:
     from ethoprism.probe.batches import LabelledTokens
     from ethoprism.probe.train import Schedule, train
     from ethoprism.project import Project
+    from ethoprism.subjects import Unit
 
     project = Project.open(folder)
     (key,) = workflow.known_keys(project)
@@ -256,7 +257,7 @@ def _shuffled_scores(folder: Path) -> dict[str, dict[str, float]]:
     states = workflow.label_states(project, project.recording_ids, names)
     rng = np.random.default_rng(0)
     data = [
-        LabelledTokens(name, workflow.open_tokens(project, key, name), rng.permutation(rows))
+        LabelledTokens(name, workflow.open_tokens(project, key, Unit(name)), rng.permutation(rows))
         for name, rows in states.items()
     ]
     segments = split_recordings({d.recording: d.states for d in data}, test=["arena_03"])

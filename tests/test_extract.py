@@ -41,7 +41,7 @@ def _digest(folder: Path) -> dict[str, str]:
 
 
 def _store(recording: Recording, path: Path, backbone: ToyBackbone, **options: int) -> TokenStore:
-    key = token_key(backbone.card, **options)
+    key = token_key(backbone.card, **options)  # type: ignore[arg-type]
     steps = list(extract(recording, backbone, key, path, batches=Batches(frames=5, windows=2)))
     assert [s.done for s in steps] == sorted(s.done for s in steps)
     assert steps[-1].done == steps[-1].total

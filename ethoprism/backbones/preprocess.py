@@ -12,34 +12,22 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from ethoprism.errors import InputError
-
 PREPROCESS_VERSION = 1
 """Raised whenever the pixels that reach the encoder change; it belongs to the tokens' key."""
 
 
 def preprocess(
-    frame: UInt8[np.ndarray, "height width 3"],
-    size: int,
-    crop: tuple[int, int, int, int] | None = None,
+    frame: UInt8[np.ndarray, "height width 3"], size: int
 ) -> UInt8[np.ndarray, "size size 3"]:
     """A frame as the encoder sees it: RGB, ``size × size`` pixels.
 
     Parameters
     ----------
     frame
-        RGB of 0 to 255.
+        RGB of 0 to 255: a whole frame, or the part of it that was cut out. Another shape than a
+        square is stretched.
     size
         Height and width of the result, in pixels.
-    crop
-        Top, left, height and width, in pixels, of the part of the frame to keep; by default all
-        of it. What lies outside does not enter the result. A part of another shape than a square
-        is stretched, as a whole frame is.
-
-    Raises
-    ------
-    InputError
-        The crop is empty or leaves the frame.
     """
     if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
         raise ValueError(
@@ -47,19 +35,5 @@ def preprocess(
         )
     if size < 1:
         raise ValueError(f"expected a size of at least 1 px, got {size}")
-    if crop is not None:
-        frame = _crop(frame, crop)
     image = Image.fromarray(np.ascontiguousarray(frame))
     return np.array(image.resize((size, size), resample=Image.Resampling.LANCZOS))
-
-
-def _crop(frame: np.ndarray, crop: tuple[int, int, int, int]) -> np.ndarray:
-    top, left, height, width = crop
-    rows, columns = frame.shape[:2]
-    if height < 1 or width < 1 or not (0 <= top <= rows - height and 0 <= left <= columns - width):
-        raise InputError(
-            f"The crop (top {top}, left {left}, height {height}, width {width}) "
-            "does not lie in the frame",
-            expected=f"a part of {rows} × {columns} px (height × width)",
-        )
-    return frame[top : top + height, left : left + width]

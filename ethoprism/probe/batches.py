@@ -19,14 +19,16 @@ _PIECE = 256
 
 @dataclass(frozen=True, eq=False)
 class LabelledTokens:
-    """One recording's tokens and what is known of its rows.
+    """Tokens of a recording, or of one subject of it, and what is known of their rows.
 
-    ``states`` is int8 ``[rows, behaviours]``: the states of the sampled frames.
+    ``states`` is int8 ``[rows, behaviours]``: the states of the sampled frames. A split goes by
+    recording, so all subjects of a recording are in the same part at the same time.
     """
 
     recording: str
     store: TokenStore
     states: Int8[np.ndarray, "rows behaviours"]
+    subject: str = ""
 
 
 @dataclass(frozen=True, eq=False)

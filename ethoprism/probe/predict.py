@@ -62,11 +62,12 @@ def parameters_of(network: ProbeNetwork) -> dict[str, np.ndarray]:
 
 
 def predict(
-    probe: Probe, recording: Recording, store: TokenStore
+    probe: Probe, recording: Recording, store: TokenStore, subject: str = ""
 ) -> Generator[Progress, None, Prediction]:
     """Probabilities of every frame of a recording; the generator's result is a `Prediction`.
 
-    Frames between sampled ones take the nearest sampled frame's probabilities.
+    Frames between sampled ones take the nearest sampled frame's probabilities. ``subject`` is whose
+    behaviour the tokens show, where they are one subject's.
 
     Raises
     ------
@@ -92,7 +93,7 @@ def predict(
     probability = np.asarray(probabilities(jnp.asarray(logits), groups))
     return Prediction(
         recording=recording.id,
-        subject=probe.subject,
+        subject=subject or probe.subject,
         behaviours=probe.behaviours,
         probability=probability[rows],
         covered=store.valid()[rows],

@@ -67,13 +67,15 @@ def _predictions(project: Project, names: Sequence[str]) -> tuple[list[States], 
     predicted, problems = [], []
     for card in sorted((project.folder / "probes").glob("*/card.json")):
         try:
-            if not project.prediction_path(card.parent.name, names[0]).exists():
+            folder = project.prediction_path(card.parent.name, names[0]).parent
+            if not any(folder.glob(f"{names[0]}[.@]*")):
                 continue
             probe = workflow.probe_from(project, card.parent.name)
-            (labels,) = workflow.predicted_labels(project, probe, names)
+            found = workflow.predicted_labels(project, probe, names[:1])
         except EthoPrismError as error:
             problems.append(str(error))
             continue
-        source = f"{probe.name}, {probe.key.label}"
-        predicted.append(States(source, labels.behaviours, labels.states, "no tokens"))
+        for labels in found:
+            source = ", ".join(filter(None, (probe.name, labels.subject, probe.key.label)))
+            predicted.append(States(source, labels.behaviours, labels.states, "no tokens"))
     return predicted, problems

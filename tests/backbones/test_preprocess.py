@@ -7,7 +7,6 @@ import pytest
 from PIL import Image
 
 from ethoprism.backbones.preprocess import preprocess
-from ethoprism.errors import InputError
 
 
 def _frame(height: int, width: int) -> np.ndarray:
@@ -51,41 +50,6 @@ def test_layout_in_memory_does_not_matter():
     np.testing.assert_array_equal(preprocess(mirrored, 36), expected)
     frame.flags.writeable = False
     np.testing.assert_array_equal(preprocess(frame, 36), expected)
-
-
-@pytest.mark.parametrize(
-    "crop", [(0, 0, 90, 120), (10, 20, 30, 40), (89, 119, 1, 1), (0, 60, 90, 60), (50, 0, 40, 120)]
-)
-def test_a_crop_equals_resizing_the_cut(crop: tuple[int, int, int, int]):
-    frame = _frame(90, 120)
-    top, left, height, width = crop
-    cut = frame[top : top + height, left : left + width].copy()
-    found = preprocess(frame, 36, crop)
-    np.testing.assert_array_equal(found, preprocess(cut, 36))
-    outside = np.ones((90, 120), bool)
-    outside[top : top + height, left : left + width] = False
-    frame[outside] = 255 - frame[outside]
-    np.testing.assert_array_equal(preprocess(frame, 36, crop), found)
-
-
-@pytest.mark.parametrize(
-    "crop",
-    [
-        (-1, 0, 10, 10),
-        (0, -1, 10, 10),
-        (81, 0, 10, 10),
-        (0, 111, 10, 10),
-        (0, 0, 91, 10),
-        (0, 0, 10, 121),
-        (0, 0, 0, 10),
-        (0, 0, 10, -5),
-    ],
-)
-def test_a_crop_outside_of_the_frame(crop: tuple[int, int, int, int]):
-    with pytest.raises(InputError, match="does not lie in the frame") as caught:
-        preprocess(_frame(90, 120), 36, crop)
-    assert "90 × 120 px" in str(caught.value)
-    assert f"top {crop[0]}, left {crop[1]}, height {crop[2]}, width {crop[3]}" in str(caught.value)
 
 
 def test_a_size_of_nothing():
