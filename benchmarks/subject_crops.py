@@ -138,7 +138,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="every fourth frame, one fold")
     parser.add_argument("--json", action="store_true", help="end with one JSON object")
     options = parser.parse_args()
-    seeds, folds = (1, 1) if options.quick else (3, BLOCKS // 2)
+    seeds, folds = (1, 1) if options.quick else (2, BLOCKS // 2)
     result: dict[str, object] = {}
     rows = []
     with tempfile.TemporaryDirectory() as folder:
@@ -169,9 +169,9 @@ def main() -> None:
                         result[f"{k}_{slug}"] = round(mean[k], 3)
                     result[f"auc_interval_{slug}"] = [round(low, 3), round(high, 3)]
         table = pd.DataFrame(rows).sort_values(["behaviour", "crop"])
-        print(f"{key.label}, pose-derived labels, {seeds} seeds, {folds} folds")
+        print(f"{backbone.card.label}, pose-derived labels, {seeds} seeds, {folds} folds")
         print(table.round(3).to_string(index=False))
-        result["backbone"] = key.label
+        result["backbone"] = backbone.card.label
     if options.json:
         print(json.dumps(result))
 

@@ -24,6 +24,14 @@ _MOST_FAULTS = 100  # read errors after which the rest of a file is given up
 _ISO_BOXES = {b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"styp", b"moof", b"uuid"}
 _UNKNOWN_SIZES = (0, 0xFFFFFFFF)
 
+# FFmpeg also opens playlists, scripts and patterns of names, which read other files or the network,
+# and takes any text for a film of a terminal. Only containers and streams of pictures are opened.
+_FORMATS = (
+    "mov,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf,asf_o,ogg,mxf,mxg,gxf,nut,rm,dv,ivf,obu,"
+    "av1,h261,h263,h264,hevc,vvc,m4v,vc1,vc1test,cavsvideo,avs2,avs3,dirac,dnxhd,mjpeg,mjpeg_2000,"
+    "smjpeg,ingenient,mpjpeg,yuv4mpegpipe,gif,apng,wtv,pmp,nuv,ipmovie,lmlm4,dhav,ser,cine,mlv"
+)
+
 
 @dataclass(frozen=True, eq=False)
 class PacketTable:
@@ -62,7 +70,12 @@ def open_video(path: Path) -> tuple[InputContainer, VideoStream]:
     _require_file(path)
     try:
         # Titles written in another encoding than they claim must not keep a video from opening.
-        container = av.open(str(path), metadata_errors="replace")
+        # The prefix makes every name a file's, "http:" and "concat:a|b" too.
+        container = av.open(
+            f"file:{path}",
+            metadata_errors="replace",
+            container_options={"format_whitelist": _FORMATS, "protocol_whitelist": "file"},
+        )
     except (FFmpegError, OSError, ValueError) as error:
         raise _cannot_open(path, error) from error
     streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]

@@ -29,6 +29,9 @@ MARGIN = 2.0
 SMOOTHING_S = 0.15
 """Width of the Gaussian that smooths a path, in seconds."""
 
+MOST_OFF_CENTRE = 0.125
+"""Smoothing may move an animal's centre from the crop's by this part of the crop's side."""
+
 LONGEST_BRIDGE_S = 0.3
 """Gaps of a track up to this long are bridged; in longer ones a frame is unscored."""
 
@@ -209,7 +212,8 @@ def follow_path(
 
     Each centre is the value of a straight line fitted to the centres around it, weighted by a
     Gaussian of time (local linear regression; Fan and Gijbels 1996), so that steady motion is
-    followed exactly. Frame times may be irregular.
+    followed exactly. Frame times may be irregular. Where smoothing would let the animal stray from
+    the middle by more than `MOST_OFF_CENTRE` of the side, the crop stays within that bound.
 
     Parameters
     ----------
@@ -245,7 +249,10 @@ def follow_path(
         [np.interp(moments, moments[known], centres[known, axis]) for axis in (0, 1)], axis=1
     )
     if smoothing_s > 0:
-        path = np.where(valid[:, None], _smooth(path, times, valid, smoothing_s), path)
+        strayed = np.where(valid[:, None], _smooth(path, times, valid, smoothing_s) - path, 0.0)
+        # A dart is quicker than the smoothing: the animal would leave the crop, so that the crop
+        # keeps up with it instead.
+        path = path + np.clip(strayed, -size_px * MOST_OFF_CENTRE, size_px * MOST_OFF_CENTRE)
     corner = np.floor(path[:, ::-1] - size_px / 2 + 0.5)
     corner = np.clip(corner, -(2**30), 2**30)  # a wild track must not overflow
     return CropPath((size_px, size_px), corner.astype(np.int32), valid)

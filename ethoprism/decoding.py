@@ -363,7 +363,7 @@ class FrameStream:
             n = int(index.frame[packet])
             self._waiting.pop(packet, None)
             self._latest = max(self._latest, int(index.moment[n]))
-            if frame.is_corrupt or (frame.height, frame.width) != (index.height, index.width):
+            if frame.is_corrupt or (frame.height, frame.width) != index.decoded_size:
                 self._mark_damaged(packet)
                 continue
             if index.base[packet] >= self._entry:

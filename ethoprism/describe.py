@@ -35,6 +35,23 @@ def video(path: Path) -> None:
     recording, report = open_recording(path, accept_damaged=True)
     times = recording.frame_times
     console.say(f"{path}: {recording.n_frames} frames of {recording.width}×{recording.height} px")
+    picture = report.picture
+    console.say(
+        f"Read as {recording.reader}; "
+        + ", ".join(
+            filter(
+                None,
+                (
+                    picture.pixel_format,
+                    f"{picture.colour_range} colour range" if picture.pixel_format else "",
+                    f"the container states {report.container_frames} frames"
+                    if report.container_frames
+                    else "the container states no number of frames",
+                    "variable frame rate" if report.variable_rate else "constant frame rate",
+                ),
+            )
+        )
+    )
     console.say(f"From {times[0]:.6g} to {times[-1]:.6g} s by the container's timestamps")
     if len(times) > 1:
         intervals = np.diff(times)

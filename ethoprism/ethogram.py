@@ -139,7 +139,14 @@ class Ethogram:
         """
         known = set(Behaviour.__dataclass_fields__)
         behaviours = []
-        for row in data.get("behaviours", ()):
+        rows, members = data.get("behaviours", []), data.get("exclusive", [])
+        if not _all_of(rows, Mapping) or not _all_of(members, list):
+            raise LabelError(
+                "The ethogram cannot be read",
+                expected="a list of behaviours, and a list of lists of their names",
+                found=repr((rows, members))[:200],
+            )
+        for row in rows:
             row = dict(row)
             unknown = set(row) - known
             if unknown or not all(isinstance(v, str) for v in row.values()) or "name" not in row:
@@ -149,14 +156,18 @@ class Ethogram:
                     found=repr(row),
                 )
             behaviours.append(Behaviour(**{k: str(v) for k, v in row.items()}))  # type: ignore[arg-type]
-        groups = tuple(tuple(str(n) for n in group) for group in data.get("exclusive", ()))
+        groups = tuple(tuple(str(n) for n in group) for group in members)
         return cls(tuple(behaviours), groups)
+
+
+def _all_of(values: object, kind: type) -> bool:
+    return isinstance(values, list) and all(isinstance(value, kind) for value in values)
 
 
 def _name_problem(name: str) -> str:
     if not name or name != name.strip():
         return "an empty name or blanks at its ends"
-    if re.search(r"[|\r\n\t\x00]", name):
+    if re.search(r"[|\x00-\x1f\x7f-\x9f\ud800-\udfff]", name):
         return "a character that separates labels in files"
     if name.lower() in RESERVED_NAMES:
         return "a name that the per-frame CSV uses itself"

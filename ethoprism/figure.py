@@ -76,7 +76,7 @@ def _bars(ranges: np.ndarray, edges: np.ndarray) -> list[tuple[float, float]]:
 
 def contact_sheet(
     path: Path,
-    rows: Sequence[tuple[str, Sequence[tuple[str, UInt8[np.ndarray, "height width 3"]]]]],
+    rows: Sequence[tuple[str, Sequence[tuple[str, UInt8[np.ndarray, "_ _ 3"]]]]],
     title: str,
 ) -> None:
     """Draw rows of captioned pictures, as PNG, PDF or SVG.

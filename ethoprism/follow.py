@@ -3,7 +3,11 @@
 The background is the median of frames spread over the recording, in grey at reduced size. What
 differs from it by far more than the camera's noise is foreground; of the connected parts of the
 foreground the one that continues the animal's way is the animal. It serves one animal before a
-background that stays.
+background that stays. Light that changes evenly over the picture is evened out.
+
+Where an animal rests for most of a recording, the median shows the animal. Such a place has a
+second look, from the frames when it was away; the one that blends in with its surroundings is the
+background.
 """
 
 from __future__ import annotations
@@ -26,6 +30,8 @@ _SIDE = 320  # the longer side at which is followed, in pixels
 _SAMPLES = 75  # frames whose median is the background
 _NOISE = 6.0  # deviations of the noise that a difference must exceed
 _LEAST = 12.0  # and grey values, since a still picture of a codec has no noise at all
+_LEAST_AWAY = 0.08  # part of the frames in which a second look of a place must be seen
+_BLENDS = 0.8  # the background has less than this part of the edges that an animal has
 _SMALLEST = 9  # pixels of the smallest animal, at the reduced size
 
 
@@ -65,8 +71,7 @@ def follow(
     part.check_inside(height, width)
     scale = max(1, round(max(part.height, part.width) / _SIDE))
     total = n_frames + _SAMPLES
-    background, noise = yield from _background(frames, part, scale, total)
-    threshold = np.maximum(_NOISE * noise, _LEAST)
+    background, threshold, rested = yield from _background(frames, part, scale, total)
     centres = np.full((n_frames, 2), np.nan, np.float32)
     boxes = np.full((n_frames, 4), np.nan, np.float32)
     areas = np.zeros(n_frames)
@@ -76,7 +81,7 @@ def follow(
             yield Progress(_SAMPLES + number, total, subject)
         if frame is None:
             continue
-        found = _parts(abs(_grey(frame, part, scale) - background) > threshold)
+        found = _parts(abs(_evened(_grey(frame, part, scale) - background)) > threshold)
         if not len(found):
             continue
         chosen = _choose(found, last, usual)
@@ -109,11 +114,16 @@ def follow(
             found=f"something in {seen} of {n_frames} frames",
             remedy="Set a region around the arena, or import tracks from a pose program.",
         )
-    return Followed(Track(subject, centres, boxes), _notes(subject, seen, n_frames, rivals))
+    return Followed(Track(subject, centres, boxes), _notes(subject, seen, n_frames, rivals, rested))
 
 
-def _notes(subject: str, seen: int, n_frames: int, rivals: int) -> tuple[str, ...]:
+def _notes(subject: str, seen: int, n_frames: int, rivals: int, rested: bool) -> tuple[str, ...]:
     notes = []
+    if rested:
+        notes.append(
+            f"{subject} rests in one place for most of the recording. What lies beneath it was "
+            "taken from the frames when it was away: look at the preview."
+        )
     if seen < n_frames:
         notes.append(f"{subject} is not found in {n_frames - seen} of {n_frames} frames.")
     if rivals > n_frames / 20:
@@ -126,8 +136,11 @@ def _notes(subject: str, seen: int, n_frames: int, rivals: int) -> tuple[str, ..
 
 def _background(
     frames: FrameSource, part: Region, scale: int, total: int
-) -> Generator[Progress, None, tuple[np.ndarray, np.ndarray]]:
-    """Median and noise (scaled median deviation) of each pixel over frames of the recording."""
+) -> Generator[Progress, None, tuple[np.ndarray, np.ndarray, bool]]:
+    """Each pixel's background and threshold, and whether a resting animal was taken out of it.
+
+    The noise is the scaled median deviation over frames spread over the recording.
+    """
     n_frames = frames.shape[0]
     step = max(1, n_frames // _SAMPLES)
     pictures = []
@@ -138,12 +151,57 @@ def _background(
     if len(pictures) < 3:
         raise InputError("The recording has too few frames to follow an animal in it")
     stack = np.stack(pictures)
+    levels = np.median(stack, axis=(1, 2), keepdims=True)
+    stack += np.median(levels) - levels
     median = np.median(stack, axis=0)
     deviation = 1.4826 * np.median(abs(stack - median), axis=0)
     # A pixel that the animal often covers deviates for that reason: the picture's noise is that of
     # most pixels.
     usual = float(np.median(deviation))
-    return median, np.clip(deviation, usual, 3 * usual + 1.0)
+    noise = np.clip(deviation, usual, 3 * usual + 1.0)
+    threshold = np.maximum(_NOISE * noise, _LEAST)
+    background, rested = _without_rest(stack, median, threshold)
+    return background, threshold, rested
+
+
+def _without_rest(
+    stack: np.ndarray, median: np.ndarray, threshold: np.ndarray
+) -> tuple[np.ndarray, bool]:
+    """The median, with the background in place of an animal that rests in it."""
+    far = abs(stack - median) > threshold
+    often = far.mean(axis=0) >= _LEAST_AWAY
+    other = median.copy()
+    rows, columns = np.nonzero(often)
+    # Pixel by pixel over the few that change: the whole stack with NaN would be slow.
+    for y, x in zip(rows.tolist(), columns.tolist(), strict=True):
+        other[y, x] = np.median(stack[far[:, y, x], y, x])
+    # A sliver is noise; the animal is as large as what differs from the background in most frames.
+    sizes = [parts[0][0] for parts in map(_parts, abs(stack - median) > threshold) if parts]
+    least = max(_SMALLEST, float(np.median(sizes)) / 4 if sizes else 0.0)
+    labels, _ = ndimage.label(often)  # pyright: ignore[reportGeneralTypeIssues]
+    background, rested = median.copy(), False
+    for i, box in enumerate(ndimage.find_objects(labels), start=1):
+        window = tuple(slice(max(0, side.start - 6), side.stop + 6) for side in box)
+        place = labels[window] == i
+        if place.sum() < least:
+            continue
+        now = median[window]
+        then = np.where(place, other[window], now)
+        border = np.asarray(ndimage.binary_dilation(place)) & ~np.asarray(
+            ndimage.binary_erosion(place), bool
+        )
+        before, after = (
+            ndimage.gaussian_gradient_magnitude(look, 1.0)[border].mean() for look in (now, then)
+        )
+        if after < _BLENDS * before:
+            background[window] = np.where(place, then, background[window])
+            rested = True
+    return background, rested
+
+
+def _evened(difference: np.ndarray) -> np.ndarray:
+    """A difference from the background without what changed evenly over the picture."""
+    return difference - np.median(difference)
 
 
 def _grey(frame: np.ndarray, part: Region, scale: int) -> Float32[np.ndarray, "rows columns"]:

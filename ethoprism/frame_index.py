@@ -7,7 +7,7 @@ through these tables and never counts decoded frames.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,12 @@ import numpy as np
 
 from ethoprism.errors import VideoError
 from ethoprism.files import replacing
+from ethoprism.safety import ZIP_ERRORS, npz_headers
 
 NO_VALUE = int(np.iinfo(np.int64).min)
 """Stands for a timestamp or a byte position that the container does not state."""
+
+_MOST_BYTES = 2**34  # of an index, unpacked: some 100 million packets
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +33,10 @@ class FrameIndex:
     stream
         Index of the video stream within its container.
     height, width
-        Size of the decoded frames in pixels.
+        Size of the frames in pixels as they are displayed.
+    turns
+        Quarter turns counterclockwise from the decoded to the displayed frame, as `numpy.rot90`
+        counts them.
     pts, dts
         int64 ``(n_packets,)``: presentation and decoding timestamps in ticks of the stream's time
         base, as the container states them; `NO_VALUE` where it states none.
@@ -52,6 +58,7 @@ class FrameIndex:
     stream: int
     height: int
     width: int
+    turns: int
     pts: np.ndarray
     dts: np.ndarray
     pos: np.ndarray
@@ -70,6 +77,11 @@ class FrameIndex:
     def n_frames(self) -> int:
         """Frames of the stream."""
         return len(self.frame_times)
+
+    @property
+    def decoded_size(self) -> tuple[int, int]:
+        """Height and width of a frame before it is turned."""
+        return (self.width, self.height) if self.turns % 2 else (self.height, self.width)
 
     @cached_property
     def packet_of(self) -> np.ndarray:
@@ -146,6 +158,34 @@ class FrameIndex:
 
 
 @dataclass(frozen=True)
+class Picture:
+    """How a file's pictures are to be displayed.
+
+    Attributes
+    ----------
+    pixel_format
+        As FFmpeg names it: ``yuv420p``, ``gray``, ``yuv422p10le``.
+    colour_range
+        ``limited``, ``full`` or ``unspecified``.
+    colour_matrix
+        ``BT.601``, ``BT.709``, ``BT.2020``, ``RGB``, ``other`` or ``unspecified``.
+    rotation
+        Degrees counterclockwise by which the file asks players to turn the picture.
+    pixel_aspect
+        Width of a pixel over its height.
+    interlaced
+        Whether a frame is made of two fields of different moments.
+    """
+
+    pixel_format: str = ""
+    colour_range: str = "unspecified"
+    colour_matrix: str = "unspecified"
+    rotation: int = 0
+    pixel_aspect: float = 1.0
+    interlaced: bool = False
+
+
+@dataclass(frozen=True)
 class Findings:
     """What came to light while a file was indexed.
 
@@ -161,6 +201,8 @@ class Findings:
         Sentences about content that is lost.
     notes
         Sentences about anything else that a user should know.
+    picture
+        How the pictures are to be displayed.
     """
 
     container_frames: int | None
@@ -168,6 +210,7 @@ class Findings:
     tick: float
     damage: tuple[str, ...]
     notes: tuple[str, ...]
+    picture: Picture = field(default_factory=Picture)
 
 
 def save_index(index: FrameIndex, path: Path) -> None:
@@ -177,8 +220,8 @@ def save_index(index: FrameIndex, path: Path) -> None:
         np.savez_compressed(file, **arrays)
 
 
-def load_index(path: Path) -> FrameIndex:
-    """The index that `save_index` wrote.
+def load_index(path: Path, n_frames: int | None = None) -> FrameIndex:
+    """The index that `save_index` wrote, of a recording with ``n_frames`` where they are known.
 
     Raises
     ------
@@ -186,17 +229,39 @@ def load_index(path: Path) -> FrameIndex:
         If the file is absent or is no such archive. It is a cache: delete it and import anew.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            values = {field.name: archive[field.name] for field in fields(FrameIndex)}
-    except (OSError, ValueError, KeyError, EOFError) as error:
+        return FrameIndex(**_sound_values(path, n_frames))
+    except (OSError, ValueError, KeyError, *ZIP_ERRORS) as error:
         raise VideoError(
             f"The frame index {path} cannot be read",
             found=str(error),
             remedy="Delete it and import the recording again.",
         ) from error
-    for name in ("stream", "height", "width"):
-        values[name] = int(values[name])
-    return FrameIndex(**values)
+
+
+def _sound_values(path: Path, n_frames: int | None) -> dict[str, Any]:
+    """The fields of an index; a ``ValueError`` where they do not belong together."""
+    headers = npz_headers(path, _MOST_BYTES)
+    shapes = {name: shape for name, (shape, _) in headers.items()}
+    whole = {f.name for f in fields(FrameIndex) if f.type == "int"}
+    packets = [f.name for f in fields(FrameIndex) if f.name not in whole | {"frame_times"}]
+    if n_frames is not None and shapes["frame_times"] != (n_frames,):
+        raise ValueError(f"it is of {shapes['frame_times']} frames")
+    (n_packets,) = shapes["frame"] if len(shapes["frame"]) == 1 else (-1,)
+    if any(shapes[name] != (n_packets,) for name in packets) or any(shapes[name] for name in whole):
+        raise ValueError("its tables do not have one length")
+    if n_frames is not None and n_packets > 4 * n_frames + 1000:
+        raise ValueError(f"it states {n_packets:,} packets for {n_frames:,} frames")
+    with np.load(path, allow_pickle=False) as archive:
+        values: dict[str, Any] = {f.name: archive[f.name] for f in fields(FrameIndex)}
+    for name in packets:
+        if values[name].dtype != (np.bool_ if name.startswith("is_") else np.int64):
+            raise ValueError(f"{name} is {values[name].dtype}")
+    times, frame = values["frame_times"], values["frame"]
+    if times.dtype != np.float64 or not np.isfinite(times).all() or (np.diff(times) < 0).any():
+        raise ValueError("its times are not in order")
+    if not np.array_equal(np.sort(frame[frame >= 0]), np.arange(len(times))):
+        raise ValueError("its packets do not become its frames")
+    return values | {name: int(values[name]) for name in whole}
 
 
 def _equal(values: np.ndarray, order: np.ndarray, value: int) -> np.ndarray:

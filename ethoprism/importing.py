@@ -49,7 +49,7 @@ def preview_import(
     unknown = [name for name in plan.behaviours if name not in project.ethogram]
     project.ethogram.with_names(unknown)  # refuses names that cannot be used
     notes = list(plan.notes)
-    with open_annotations(project) as store:
+    with open_annotations(project, "read") as store:
         fresh = ImportPlan(
             _not_yet(plan.bouts, store.bouts(), "bouts", notes),
             _not_yet(plan.spans, store.spans(), "observed spans", notes),
@@ -63,7 +63,7 @@ def apply_import(project: Project, preview: ImportPreview, *, description: str) 
     if preview.new_behaviours:
         project = project.with_ethogram(project.ethogram.with_names(preview.new_behaviours))
     if len(preview.plan.bouts) or len(preview.plan.spans):
-        with open_annotations(project) as store:
+        with open_annotations(project, "write") as store:
             store.add(preview.plan.bouts, preview.plan.spans, description=description)
     return project
 

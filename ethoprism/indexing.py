@@ -27,10 +27,12 @@ from ethoprism.container import (
     truncation,
 )
 from ethoprism.errors import VideoError
-from ethoprism.frame_index import NO_VALUE, Findings, FrameIndex
+from ethoprism.frame_index import NO_VALUE, Findings, FrameIndex, Picture
 
 _HEAD = 32  # packets that are decoded to check the order which the timestamps promise
 _SYNCING = {"h264"}  # decoders that give nothing until what they are entered at is whole
+# The numbers of ISO/IEC 23091-2, matrix coefficients.
+_MATRICES = {0: "RGB", 1: "BT.709", 2: "unspecified", 5: "BT.601", 6: "BT.601", 9: "BT.2020"}
 _EXACT = 2**53  # up to here float64 holds every integer
 
 
@@ -74,6 +76,7 @@ def build_index(path: Path) -> tuple[FrameIndex, Findings]:
         kind = container.format.name
         stated = stated_frames(stream)
         notes = _stream_notes(container, stream)
+        aspect = stream.sample_aspect_ratio
         number, tick = stream.index, _time_base(stream, path)
         rate = stream.average_rate or stream.guessed_rate
         codec = stream.codec_context.codec.canonical_name
@@ -99,9 +102,11 @@ def build_index(path: Path) -> tuple[FrameIndex, Findings]:
         damage.append(f"{len(broken)} packets cannot be decoded whole, the first is {broken[0]}")
     if trace.first is None:
         raise _no_frames(path, "no packet that the decoder turns into a picture")
-    notes += _display_notes(trace.first)
-    index = _assemble(number, trace.first, packets, order, _seconds(ticks, tick))
-    findings = Findings(stated, missing, float(tick), tuple(damage), tuple(notes))
+    picture = _picture(aspect, trace.first)
+    notes += _display_notes(picture)
+    turns = picture.rotation // 90 if picture.rotation % 90 == 0 else 0
+    index = _assemble(number, trace.first, turns, packets, order, _seconds(ticks, tick))
+    findings = Findings(stated, missing, float(tick), tuple(damage), tuple(notes), picture)
     return index, findings
 
 
@@ -249,14 +254,21 @@ def _seconds(ticks: np.ndarray, tick: Fraction) -> np.ndarray:
 
 
 def _assemble(
-    number: int, first: VideoFrame, packets: PacketTable, order: np.ndarray, seconds: np.ndarray
+    number: int,
+    first: VideoFrame,
+    turns: int,
+    packets: PacketTable,
+    order: np.ndarray,
+    seconds: np.ndarray,
 ) -> FrameIndex:
+    height, width = (first.height, first.width) if turns % 2 == 0 else (first.width, first.height)
     frame = np.full(len(packets), -1, np.int64)
     frame[order] = np.arange(len(order))
     return FrameIndex(
         stream=number,
-        height=first.height,
-        width=first.width,
+        height=height,
+        width=width,
+        turns=turns,
         pts=packets.pts,
         dts=packets.dts,
         pos=packets.pos,
@@ -349,20 +361,31 @@ def _stream_notes(container: InputContainer, stream: VideoStream) -> list[str]:
     others = len(container.streams.video) - 1
     if others:
         notes.append(f"the file holds {others} more video streams; stream {stream.index} is used")
-    aspect = stream.sample_aspect_ratio
-    if aspect and aspect != 1:
-        notes.append(f"pixels are not square ({aspect}); frames are used as they are stored")
     return notes
 
 
-def _display_notes(first: VideoFrame) -> list[str]:
+def _picture(stream_aspect: Fraction | None, first: VideoFrame) -> Picture:
+    return Picture(
+        pixel_format=first.format.name,
+        colour_range={1: "limited", 2: "full"}.get(int(first.color_range), "unspecified"),
+        colour_matrix=_MATRICES.get(int(first.colorspace), "other"),
+        rotation=first.rotation % 360,
+        pixel_aspect=float(stream_aspect or 1),
+        interlaced=first.interlaced_frame,
+    )
+
+
+def _display_notes(picture: Picture) -> list[str]:
     notes = []
-    if first.rotation:
+    if picture.rotation:
+        how = "frames are turned so" if picture.rotation % 90 == 0 else "frames are not turned"
+        notes.append(f"the file asks for a turn of {picture.rotation}° counterclockwise; {how}")
+    if picture.pixel_aspect != 1:
         notes.append(
-            f"the file asks players to turn the picture by {first.rotation} degrees; frames are"
-            " used as they are stored"
+            f"pixels are not square (width over height {picture.pixel_aspect:.4g}); frames are used"
+            " as they are stored"
         )
-    if first.interlaced_frame:
+    if picture.interlaced:
         notes.append("the video is interlaced; both fields of a frame are used as they are stored")
     return notes
 

@@ -6,7 +6,6 @@ changed without predicting again. A prediction is never stored as annotation.
 
 from __future__ import annotations
 
-import json
 import shutil
 import uuid
 from collections.abc import Sequence
@@ -22,6 +21,10 @@ from jaxtyping import Bool, Float, Int8
 from ethoprism.annotation import ABSENT, PRESENT, UNOBSERVED, runs
 from ethoprism.errors import ProjectError
 from ethoprism.files import storage_error
+from ethoprism.safety import check_packed, check_zarr
+
+_MOST_VALUES = 2**32
+"""Probabilities that a file may state; 16 GiB."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,13 +168,23 @@ def save_prediction(prediction: Prediction, path: Path) -> None:
         raise storage_error(error, path) from error
 
 
-def load_prediction(path: Path, *, probe: str, content_key: str) -> Prediction:
-    """The prediction at ``path``; a `ProjectError` if it is absent or of another probe or video."""
+def load_prediction(
+    path: Path, *, probe: str, content_key: str, n_frames: int | None = None
+) -> Prediction:
+    """The prediction at ``path``, of a recording with ``n_frames`` frames where they are known.
+
+    Raises
+    ------
+    ProjectError
+        If it is absent, damaged, or of another probe or video.
+    """
     remedy = "Run: ethoprism predict PROJECT"
     if not path.exists():
         raise ProjectError(f"{path.stem!r} has no prediction", expected=str(path), remedy=remedy)
-    group = zarr.open_group(path, mode="r")
-    attributes: dict[str, Any] = json.loads(json.dumps(dict(group.attrs)))
+    try:
+        attributes = check_zarr(path, {"probability": (None, "float32"), "covered": (None, "bool")})
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from error
     for name, expected in (("probe", probe), ("content_key", content_key)):
         if attributes.get(name) != expected:
             raise ProjectError(
@@ -180,11 +193,41 @@ def load_prediction(path: Path, *, probe: str, content_key: str) -> Prediction:
                 found=str(attributes.get(name))[:16],
                 remedy=remedy,
             )
+    try:
+        return _read(path, attributes, n_frames)
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _read(path: Path, attributes: dict[str, Any], n_frames: int | None) -> Prediction:
+    behaviours = tuple(map(str, attributes["behaviours"]))
+    group = zarr.open_group(path, mode="r", zarr_format=3, use_consolidated=False)
+    probability, covered = group["probability"], group["covered"]
+    if not isinstance(probability, zarr.Array) or not isinstance(covered, zarr.Array):
+        raise ValueError("it lacks an array")
+    rows = covered.shape[0] if covered.ndim == 1 else -1
+    if probability.shape != (rows, len(behaviours)) or n_frames not in (None, rows):
+        raise ValueError("its arrays are not one row a frame and one column a behaviour")
+    if rows * len(behaviours) > _MOST_VALUES:
+        raise ValueError(f"it states {rows:,} frames and {len(behaviours):,} behaviours")
+    bytes_of_chunk = int(np.prod(probability.chunks)) * 4
+    for name, most in (("probability", bytes_of_chunk), ("covered", int(covered.chunks[0]))):
+        for file in (path / name / "c").rglob("*"):
+            if file.is_file():
+                check_packed(file, most)
     return Prediction(
         **{name: str(attributes[name]) for name in _ATTRIBUTES},
-        behaviours=tuple(attributes["behaviours"]),
-        probability=np.asarray(group["probability"]),
-        covered=np.asarray(group["covered"]),
+        behaviours=behaviours,
+        probability=np.asarray(probability),
+        covered=np.asarray(covered),
+    )
+
+
+def _unreadable(path: Path, error: Exception) -> ProjectError:
+    return ProjectError(
+        f"The prediction {path} cannot be read",
+        found=str(error),
+        remedy="Delete that folder and run: ethoprism predict PROJECT",
     )
 
 

@@ -20,15 +20,18 @@ from tomlkit.exceptions import TOMLKitError
 
 from ethoprism import registry
 from ethoprism.crops import WHOLE, Crop
-from ethoprism.errors import ProjectError, VideoError
+from ethoprism.errors import InputError, ProjectError, VideoError
 from ethoprism.ethogram import Ethogram
 from ethoprism.files import replacing, write_text
 from ethoprism.frame_index import FrameIndex, load_index, save_index
 from ethoprism.frame_source import Reader
 from ethoprism.recording import FFMPEG, Recording, check_name, open_recording
+from ethoprism.safety import MOST_FRAMES, guard_cell, load_npy, read_text, unguard_cell
+from ethoprism.timing import read_frame_times, write_frame_times
 
 SCHEMA_VERSION = 1
 MANIFEST = "ethoprism.toml"
+_LONGEST_SIDE = 2**16  # pixels
 
 
 @dataclass(frozen=True)
@@ -115,14 +118,20 @@ class Project:
                 remedy=f"Make one with: ethoprism init {folder}",
             )
         try:
-            data = tomlkit.parse(manifest.read_text(encoding="utf-8")).unwrap()
-        except (TOMLKitError, UnicodeDecodeError) as error:
+            data = tomlkit.parse(read_text(manifest)).unwrap()
+        except (TOMLKitError, OSError, ValueError, RecursionError) as error:
             raise ProjectError(
                 f"{manifest} cannot be read", expected="valid TOML", found=str(error)
             ) from error
         _check_version(manifest, data.get("schema_version"))
-        settings = _settings(manifest, data.get("extraction", {}))
-        ethogram = Ethogram.from_dict(data.get("ethogram", {}))
+        tables = {name: data.get(name, {}) for name in ("extraction", "ethogram")}
+        for name, table in tables.items():
+            if not isinstance(table, dict):
+                raise ProjectError(
+                    f"{manifest} cannot be read", expected=f"a table [{name}]", found=repr(table)
+                )
+        settings = _settings(manifest, tables["extraction"])
+        ethogram = Ethogram.from_dict(tables["ethogram"])
         return cls(folder, settings, ethogram, _read_recordings(folder / "recordings.csv"))
 
     @property
@@ -180,7 +189,11 @@ class Project:
         entry = self.entry(recording)
         path = self._resolve(entry.path)
         remedy = "If it moved, run: ethoprism add PROJECT NEW_PATH (it is known by its content)."
-        if not path.exists():
+        try:
+            there = path.exists()
+        except OSError:  # a name that no disk can hold
+            there = False
+        if not there:
             raise ProjectError(
                 f"The video of {recording!r} is not where it was", expected=str(path), remedy=remedy
             )
@@ -218,7 +231,10 @@ class Project:
         return project
 
     def with_recording(self, recording: Recording) -> Project:
-        """This project with a recording added, or its path renewed if its content is known."""
+        """This project with a recording added, or its path renewed if its content is known.
+
+        Frame times that do not come from the file are kept in ``frame_times/<id>.csv``.
+        """
         entry = Entry(
             recording.id,
             self._portable(recording.path),
@@ -228,11 +244,13 @@ class Project:
             recording.width,
             recording.reader,
             recording.array,
+            "table" if recording.times_from else "",
         )
         known = {e.id: e for e in self.entries}
         same_content = [e for e in self.entries if e.content_key == entry.content_key]
         if same_content:
-            entry = replace(same_content[0], path=entry.path)
+            times = entry.times or same_content[0].times
+            entry = replace(same_content[0], path=entry.path, times=times)
         elif entry.id in known:
             raise ProjectError(
                 f"The project has another recording called {entry.id!r}",
@@ -241,6 +259,11 @@ class Project:
             )
         known[entry.id] = entry
         project = replace(self, entries=tuple(known.values()))
+        if recording.times_from:
+            write_frame_times(recording.frame_times, self._table_path(entry.id))
+        elif entry.times:  # the path was renewed, and the table that was given stays in force
+            given = read_frame_times(self._table_path(entry.id), entry.n_frames).times
+            recording = replace(recording, frame_times=given)
         self._cache(replace(recording, id=entry.id))
         project._write_recordings()
         return project
@@ -262,6 +285,8 @@ class Project:
     def _with_times(self, entry: Entry, recording: Recording) -> Recording:
         """The recording with its times and its index, from the caches where they are sound."""
         times = self._cached_times(entry)
+        if times is None and entry.times:
+            times = read_frame_times(self._table_path(entry.id), entry.n_frames).times
         index = self._cached_index(entry) if entry.reader == FFMPEG else None
         if times is None or (index is None and entry.reader == FFMPEG):
             opened, _ = open_recording(
@@ -274,19 +299,22 @@ class Project:
             )
             self._cache(opened)
             times, index = opened.frame_times, opened.index
-        return replace(recording, frame_times=times, index=index)
+        given = "given" if entry.times else ""
+        return replace(recording, frame_times=times, index=index, times_from=given)
 
     def _cached_times(self, entry: Entry) -> np.ndarray | None:
+        cache, table = self._times_path(entry.id), self._table_path(entry.id)
         try:
-            times = np.load(self._times_path(entry.id), allow_pickle=False)
-        except (ValueError, OSError, EOFError):
+            if entry.times and table.stat().st_mtime_ns > cache.stat().st_mtime_ns:
+                return None  # the table was edited since
+            times = load_npy(cache, (entry.n_frames,), np.float64)
+        except (ValueError, OSError):
             return None  # a cache; it is made anew
-        right = times.shape == (entry.n_frames,) and times.dtype == np.float64
-        return times if right else None
+        return times if np.isfinite(times).all() and (np.diff(times) >= 0).all() else None
 
     def _cached_index(self, entry: Entry) -> FrameIndex | None:
         try:
-            index = load_index(self._index_path(entry.id))
+            index = load_index(self._index_path(entry.id), entry.n_frames)
         except VideoError:
             return None  # a cache; it is made anew
         size = (index.n_frames, index.height, index.width)
@@ -300,6 +328,9 @@ class Project:
 
     def _times_path(self, recording: str) -> Path:
         return self.folder / "frame_times" / f"{recording}.npy"
+
+    def _table_path(self, recording: str) -> Path:
+        return self.folder / "frame_times" / f"{recording}.csv"
 
     def _index_path(self, recording: str) -> Path:
         return self.folder / "frame_times" / f"{recording}.index.npz"
@@ -340,7 +371,8 @@ class Project:
         writer = csv.DictWriter(text, list(_COLUMNS), lineterminator="\n")
         writer.writeheader()
         for entry in self.entries:
-            writer.writerow(asdict(entry))
+            cells = asdict(entry).items()
+            writer.writerow({k: guard_cell(v) if isinstance(v, str) else v for k, v in cells})
         write_text(self.folder / "recordings.csv", text.getvalue())
 
 
@@ -375,13 +407,18 @@ def _settings(manifest: Path, table: Mapping[str, Any]) -> Settings:
 
 def _entry(row: Mapping[str, str]) -> Entry:
     kinds = get_type_hints(Entry)
-    if None in row or None in row.values():
-        raise ValueError("it has more or fewer cells than the header")
-    values = {name: kinds[name](text) for name, text in row.items()}
+    values: dict[str, Any] = {
+        name: unguard_cell(text) if kinds[name] is str else kinds[name](text)
+        for name, text in row.items()
+    }
     entry = Entry(**values)
     check_name(entry.id)
     if min(entry.n_frames, entry.height, entry.width) < 1:
         raise ValueError("frames, height and width are positive numbers")
+    if entry.n_frames > MOST_FRAMES or max(entry.height, entry.width) > _LONGEST_SIDE:
+        raise ValueError(f"{entry.n_frames:,} frames of {entry.width:,}×{entry.height:,} pixels")
+    if any("\0" in value for value in (entry.path, entry.reader, entry.array, entry.session)):
+        raise ValueError("a cell holds a NUL character")
     if not math.isfinite(entry.offset) or not math.isfinite(entry.drift) or entry.drift <= -1:
         raise ValueError("offset and drift are finite numbers, and the drift is above -1")
     return entry
@@ -390,24 +427,28 @@ def _entry(row: Mapping[str, str]) -> Entry:
 def _read_recordings(path: Path) -> tuple[Entry, ...]:
     if not path.is_file():
         raise ProjectError(f"{path} is missing", remedy="Restore it, or add the recordings anew.")
-    entries: list[Entry] = []
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
-        columns = set(reader.fieldnames or ())
-        if not set(_FIRST_COLUMNS) <= columns <= set(_COLUMNS):
+    try:
+        rows = list(csv.reader(io.StringIO(read_text(path), newline="")))
+    except (OSError, ValueError, csv.Error) as error:
+        raise ProjectError(f"{path} cannot be read", found=str(error)) from error
+    header = rows[0] if rows else []
+    if not set(_FIRST_COLUMNS) <= set(header) <= set(_COLUMNS) or len(set(header)) < len(header):
+        raise ProjectError(
+            f"{path} has other columns than it should",
+            expected=", ".join(_COLUMNS),
+            found=", ".join(header) or "none",
+        )
+    entries: dict[str, Entry] = {}
+    for number, row in enumerate(rows[1:], start=2):
+        if not row:
+            continue
+        try:
+            entry = _entry(dict(zip(header, row, strict=True)))
+        except (ValueError, TypeError, OverflowError, InputError) as error:
             raise ProjectError(
-                f"{path} has other columns than it should",
-                expected=", ".join(_COLUMNS),
-                found=", ".join(reader.fieldnames or ()) or "none",
-            )
-        for row in reader:
-            try:
-                entry = _entry(row)
-            except (ValueError, TypeError, OverflowError) as error:
-                raise ProjectError(
-                    f"Line {reader.line_num} of {path} cannot be read", found=str(error)
-                ) from error
-            if entry.id in {e.id for e in entries}:
-                raise ProjectError(f"{path} lists {entry.id!r} twice")
-            entries.append(entry)
-    return tuple(entries)
+                f"Line {number} of {path} cannot be read", found=str(error)
+            ) from error
+        if entry.id in entries:
+            raise ProjectError(f"{path} lists {entry.id!r} twice")
+        entries[entry.id] = entry
+    return tuple(entries.values())

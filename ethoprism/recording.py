@@ -17,7 +17,7 @@ import numpy as np
 
 from ethoprism import registry
 from ethoprism.errors import InputError, VideoError
-from ethoprism.frame_index import Findings, FrameIndex
+from ethoprism.frame_index import Findings, FrameIndex, Picture
 from ethoprism.frame_source import FrameSource, Reader
 
 FFMPEG = "ffmpeg"
@@ -53,6 +53,8 @@ class Recording:
         Name of the reader in the registry.
     array
         Name of the array within the file; empty for the only one.
+    times_from
+        Empty where the frame times are the file's own; ``given`` where they came from elsewhere.
     """
 
     id: str
@@ -65,6 +67,7 @@ class Recording:
     index: FrameIndex | None = field(default=None, repr=False)
     reader: str = FFMPEG
     array: str = ""
+    times_from: str = ""
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,10 @@ class ImportReport:
         Frames that have the same time as the frame before.
     gaps
         Intervals that are far longer than the usual one: frames were probably lost there.
+    dropped
+        Frames that would fill these gaps at the usual interval.
+    picture
+        How the file asks for its pictures to be displayed.
     missing_timestamps
         Frames for which the container states no time of presentation.
     damage
@@ -108,6 +115,8 @@ class ImportReport:
     mean_rate: float
     duplicates: tuple[int, ...]
     gaps: tuple[Gap, ...]
+    dropped: int
+    picture: Picture
     missing_timestamps: int
     damage: tuple[str, ...]
     notes: tuple[str, ...]
@@ -134,8 +143,9 @@ class ImportReport:
         if self.gaps:
             first = self.gaps[0]
             sentences.append(
-                f"frames seem to be missing in {len(self.gaps)} places; the first is behind frame"
-                f" {first.after}, where {first.seconds:.4g} s pass before the next"
+                f"about {self.dropped} frames seem to be missing in {len(self.gaps)} places; the"
+                f" first is behind frame {first.after}, where {first.seconds:.4g} s pass before the"
+                " next"
             )
         return [_sentence(text) for text in (*sentences, *self.notes)]
 
@@ -203,6 +213,7 @@ def open_recording(
         contents.index,
         chosen.name,
         array,
+        "given" if frame_times is not None else "",
     )
     return recording, report
 
@@ -342,6 +353,8 @@ def _report(times: np.ndarray, findings: Findings) -> ImportReport:
         mean_rate=(len(times) - 1) / span if span > 0 else math.nan,
         duplicates=tuple(duplicates.tolist()),
         gaps=tuple(Gap(int(after), float(intervals[after])) for after in far),
+        dropped=int(sum(round(float(intervals[after]) / usual) - 1 for after in far)),
+        picture=findings.picture,
         missing_timestamps=findings.missing_timestamps,
         damage=findings.damage,
         notes=findings.notes,

@@ -30,20 +30,24 @@ import zarr
 from jaxtyping import Bool, Float, Float16
 from zarr.codecs import ZstdCodec
 
+from ethoprism.crops import WHOLE
 from ethoprism.errors import InputError, ProjectError
 from ethoprism.files import storage_error, sync
+from ethoprism.safety import check_packed, check_zarr
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 1
 _TARGET_SHARD_BYTES = 8 * 2**20
 _CHUNK_ROWS = 16
+_LARGEST = 2**20  # of any number in a key that is read from a file
 
 
 @dataclass(frozen=True)
 class TokenKey:
     """Everything that the numbers in a token store depend on, besides the recording itself.
 
-    ``crop`` says how a frame is cut, in words (`ethoprism.subjects.Crop.text`). Where it is cut
-    differs from recording to recording, and is known by the store's own ``place``.
+    ``crop`` says how a frame is cut, in words (`ethoprism.crops.Crop.text`). Where it is cut
+    differs from recording to recording, and is known by the store's own ``place``. So a probe fits
+    every recording that is cut by the same rule.
     """
 
     backbone: str
@@ -58,7 +62,7 @@ class TokenKey:
     hop: int
     step: int
     pooling: int
-    crop: str = "whole"
+    crop: str = WHOLE
     format_version: int = FORMAT_VERSION
 
     def __post_init__(self) -> None:
@@ -74,7 +78,7 @@ class TokenKey:
     @property
     def digest(self) -> str:
         """16 hex digits that name the folder of the tokens."""
-        text = json.dumps(asdict(self), sort_keys=True)
+        text = json.dumps(self.to_dict(), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @property
@@ -83,12 +87,19 @@ class TokenKey:
         return self.backbone if self.trained else f"{self.backbone} (untrained)"
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as written to cards."""
-        return asdict(self)
+        """Plain values, as written to cards; without ``crop`` where frames are whole.
+
+        So the tokens and probes from before there were crops stay in use.
+        """
+        fields = asdict(self)
+        if self.crop == WHOLE:
+            del fields["crop"]
+        return fields
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> TokenKey:
         """The key that `to_dict` described; a `ProjectError` where fields differ."""
+        data = {"crop": WHOLE, **data}
         fields = set(cls.__dataclass_fields__)
         if set(data) != fields:
             raise ProjectError(
@@ -97,6 +108,17 @@ class TokenKey:
                 found=", ".join(sorted(data)),
                 remedy="It was made by another version of EthoPrism; extract the tokens again.",
             )
+        kinds = {"str": str, "int": int, "bool": bool}
+        for name, field in cls.__dataclass_fields__.items():
+            value = data[name]
+            sound = type(value) is kinds[str(field.type)]
+            if not sound or (type(value) is int and not 0 <= value <= _LARGEST):
+                raise ProjectError(
+                    "A token key cannot be read",
+                    expected=f"{name}: {field.type}",
+                    found=repr(value)[:80],
+                    remedy="Extract the tokens again.",
+                )
         return cls(**data)
 
 
@@ -110,6 +132,7 @@ class TokenStore:
         self._valid = _array(group, "valid")
         self._done = _array(group, "done")
         self.block_rows: int = self._valid.chunks[0]
+        self._checked: set[int] = set()  # shards whose stated lengths were looked at
 
     @classmethod
     def create(
@@ -159,23 +182,28 @@ class TokenStore:
                 expected=str(path),
                 remedy="Run: ethoprism extract PROJECT",
             )
-        group = zarr.open_group(path, mode="r+")
-        attributes = dict(group.attrs)
+        try:
+            attributes = check_zarr(path, {})
+        except (OSError, ValueError) as error:
+            raise _damaged(path, str(error)) from error
         expected = {
             "key": key.to_dict(),
             "content_key": content_key,
             "n_frames": n_frames,
             "place": place,
         }
+        attributes = {"place": "", **attributes}
         for name, value in expected.items():
             if attributes.get(name) != value:
+                what = "region or track" if name == "place" else name.replace("_", " ")
                 raise ProjectError(
-                    f"The tokens in {path} belong to another {name.replace('_', ' ')}",
-                    expected=str(value),
-                    found=str(attributes.get(name)),
-                    remedy=f"Delete that folder and run: ethoprism extract PROJECT -r {path.stem}",
+                    f"The tokens in {path} belong to another {what}",
+                    expected=str(value) or "whole frames",
+                    found=str(attributes.get(name)) or "whole frames",
+                    remedy="Delete that folder and run: ethoprism extract PROJECT -r "
+                    + path.stem.partition("@")[0],
                 )
-        return cls(path, key, group)
+        return cls(path, key, _sound_group(path, key, n_frames))
 
     @property
     def n_rows(self) -> int:
@@ -196,7 +224,7 @@ class TokenStore:
     @property
     def done(self) -> Bool[np.ndarray, " blocks"]:
         """Which blocks are complete."""
-        return np.asarray(self._done[:])
+        return self._read(self._done, 0, self.n_blocks)
 
     @property
     def complete(self) -> bool:
@@ -239,23 +267,45 @@ class TokenStore:
             for file in files:
                 if file.exists():  # a chunk that holds only the fill value is not written
                     sync(file)
+            self._checked.discard(index)
             self._done[index] = True
         except OSError as error:
             raise storage_error(error, self.path) from error
 
     def tokens(self, start: int = 0, stop: int | None = None) -> Float16[np.ndarray, "n y x f"]:
         """Tokens of a half-open range of rows."""
-        return np.asarray(self._tokens[start:stop])
+        start, stop, _ = slice(start, stop).indices(self.n_rows)
+        self._check_shards(start // self.block_rows, -(-stop // self.block_rows))
+        return self._read(self._tokens, start, stop)
 
     def valid(self, start: int = 0, stop: int | None = None) -> Bool[np.ndarray, " rows"]:
         """Rows whose frame was encoded: it lies in a finished block and was not damaged."""
         start, stop, _ = slice(start, stop).indices(self.n_rows)
         first, last = start // self.block_rows, -(-stop // self.block_rows)
         # Each flag is a file: a reader that goes through the rows must not read all of them anew.
-        done = np.asarray(self._done[first:last])
+        done = self._read(self._done, first, last)
         offset = first * self.block_rows
         finished = np.repeat(done, self.block_rows)[start - offset : stop - offset]
-        return np.asarray(self._valid[start:stop]) & finished
+        return self._read(self._valid, start, stop) & finished
+
+    def _check_shards(self, first: int, last: int) -> None:
+        """Refuse shards that would unpack to more than their rows, each once."""
+        shard, chunk = self._tokens.shards or self._tokens.chunks, self._tokens.chunks
+        bytes_of_chunk = int(np.prod(chunk)) * 2
+        for block in set(range(first, last)) - self._checked:
+            file = self.path / "tokens" / "c" / str(block) / "0" / "0" / "0"
+            try:
+                if file.exists():
+                    check_packed(file, bytes_of_chunk, int(np.prod(shard)) // int(np.prod(chunk)))
+            except (OSError, ValueError) as error:
+                raise _damaged(self.path, str(error)) from error
+            self._checked.add(block)
+
+    def _read(self, array: zarr.Array[Any], start: int, stop: int) -> np.ndarray:
+        try:
+            return np.asarray(array[start:stop])
+        except (OSError, ValueError, RuntimeError, TypeError, AssertionError) as error:
+            raise _damaged(self.path, str(error)) from error
 
 
 def estimate_bytes(key: TokenKey, n_frames: int) -> int:
@@ -307,13 +357,40 @@ def _write_empty(path: Path, key: TokenKey, n_frames: int, content_key: str, pla
     temporary.rename(path)
 
 
+def _sound_group(path: Path, key: TokenKey, n_frames: int) -> zarr.Group:
+    """The group of a store whose arrays have the shapes, types and codecs that they should."""
+    rows = -(-n_frames // key.step)
+    arrays = {
+        "tokens": ((rows, key.pooling, key.pooling, key.width), "float16"),
+        "valid": ((rows,), "bool"),
+        "done": (None, "bool"),
+    }
+    whole = (key.pooling, key.pooling, key.width)
+    try:
+        check_zarr(path, arrays)
+        group = zarr.open_group(path, mode="r+", zarr_format=3, use_consolidated=False)
+        tokens, valid, done = (_array(group, name) for name in arrays)
+        block, shard = valid.chunks[0], tokens.shards or ()
+        if done.shape != (-(-rows // block),) or shard != (block, *whole):
+            raise ValueError(f"its blocks do not have {block} rows")
+        if tokens.chunks[1:] != whole or block % tokens.chunks[0]:
+            raise ValueError(f"its chunks are {tokens.chunks}")
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        raise _damaged(path, str(error)) from error
+    return group
+
+
 def _array(group: zarr.Group, name: str) -> zarr.Array[Any]:
     array = group[name]
     if not isinstance(array, zarr.Array):
-        raise ProjectError(
-            f"The token store {group.store_path} is damaged",
-            expected=f"an array {name!r}",
-            found=type(array).__name__,
-            remedy="Delete that folder and extract again.",
-        )
+        raise _damaged(Path(str(group.store_path)), f"{type(array).__name__} {name!r}")
     return array
+
+
+def _damaged(path: Path, found: str) -> ProjectError:
+    return ProjectError(
+        f"The token store {path} is damaged",
+        expected="the arrays tokens, valid and done as they were written",
+        found=found,
+        remedy="Delete that folder and extract again.",
+    )

@@ -35,6 +35,7 @@ MOST_VALUES = 2**28
 MOST_SUBJECTS = 200
 _COLUMNS = ("frame", "subject", "x", "y", "left", "top", "right", "bottom")
 _CORNERS = ("left", "top", "right", "bottom")
+_ENDS = ("x0", "y0", "x1", "y1")  # corners as the simulated arena's tables name them
 _NAMES = ("subject", "track", "animal", "id", "identity", "mouse", "individual")
 
 
@@ -69,7 +70,11 @@ class Track:
 
 
 def read_tracks(
-    path: Path, n_frames: int, *, min_likelihood: float = MIN_LIKELIHOOD
+    path: Path,
+    n_frames: int,
+    *,
+    min_likelihood: float = MIN_LIKELIHOOD,
+    frame_size: tuple[int, int] | None = None,
 ) -> tuple[tuple[Track, ...], tuple[str, ...]]:
     """The tracks in a file, and sentences that its user should read.
 
@@ -81,6 +86,8 @@ def read_tracks(
         Frames of the recording that it belongs to. A track may end before the recording does.
     min_likelihood
         See `MIN_LIKELIHOOD`.
+    frame_size
+        Height and width of the recording's frames; animals that lie outside are remarked on.
 
     Raises
     ------
@@ -94,18 +101,12 @@ def read_tracks(
     except OSError as error:
         raise InputError(f"{path} cannot be read", found=error.strerror or str(error)) from error
     if head.startswith(b"\x89HDF\r\n"):
-        named = _slp(path) if path.suffix == ".slp" else _sleap_analysis(path)
+        named = _slp(path, n_frames) if path.suffix == ".slp" else _sleap_analysis(path)
     else:
         named = _table(path, head, n_frames, min_likelihood, notes)
     if not named:
         raise InputError(f"{path} holds no tracks")
-    if len(named) > MOST_SUBJECTS:
-        raise InputError(
-            f"{path} has more tracks than animals can be told apart",
-            expected=f"at most {MOST_SUBJECTS}",
-            found=str(len(named)),
-            remedy="Join the pieces of each animal's track in the program that made the file.",
-        )
+    _require_few(path, len(named))
     tracks: list[Track] = []
     for name, points in named.items():
         subject = id_from_name(str(name))
@@ -118,6 +119,12 @@ def read_tracks(
             notes.append(f"{subject} is left out: it is seen in no frame.")
             continue
         tracks.append(track)
+        outside = 0 if frame_size is None else _outside(track, *frame_size)
+        if outside:
+            notes.append(
+                f"{subject} lies outside the frame in {outside} frames. Check that the tracks were "
+                "made on this recording at this size."
+            )
         unseen = int((~track.seen).sum())
         if unseen:
             notes.append(f"{subject} is not seen in {unseen} of {n_frames} frames.")
@@ -172,6 +179,7 @@ def load_tracks(path: Path, n_frames: int) -> tuple[Track, ...]:
         raise InputError(
             f"{path} lacks columns", expected=", ".join(_COLUMNS), found=", ".join(table.columns)
         )
+    _require_few(path, table["subject"].nunique())
     named = {}
     for name, rows in table.groupby("subject", sort=False):
         check_name(str(name), "subject")
@@ -230,15 +238,17 @@ def _sleap_analysis(path: Path) -> dict[str, np.ndarray]:
                 tracks.dtype.kind != "f"
                 or np.prod(tracks.shape, dtype=float) > MOST_VALUES
                 or tracks.external
+                or tracks.is_virtual
             ):
                 raise InputError(
                     f"{path} cannot be SLEAP's analysis file",
                     expected=f"up to {MOST_VALUES} floating-point numbers in the file itself",
                     found=f"{tracks.dtype} of the shape {tracks.shape}",
                 )
+            _require_few(path, tracks.shape[0])
             values = np.asarray(tracks[:], np.float32)
             names = _strings(file, "track_names", len(values))
-    except OSError as error:
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path} cannot be read", found=str(error)) from error
     return {name: values[i].transpose(2, 1, 0) for i, name in enumerate(names)}
 
@@ -257,7 +267,7 @@ def _strings(file: object, name: str, n: int) -> list[str]:
     return [str(text) for text in data.asstr()[:]]
 
 
-def _slp(path: Path) -> dict[str, np.ndarray]:
+def _slp(path: Path, n_frames: int) -> dict[str, np.ndarray]:
     """SLEAP's own project file, through sleap-io."""
     try:
         import sleap_io
@@ -268,8 +278,27 @@ def _slp(path: Path) -> dict[str, np.ndarray]:
         ) from error
     try:
         labels = sleap_io.load_slp(str(path), open_videos=False)  # pyright: ignore[reportCallIssue]
-        values = np.asarray(labels.numpy(), np.float32)
+        last = max((int(frame.frame_idx) for frame in labels.labeled_frames), default=-1)
     except Exception as error:  # whatever sleap-io meets in a file that is none
+        raise InputError(f"{path} cannot be read by sleap-io", found=str(error)) from error
+    if len(labels.videos) > 1:
+        raise InputError(
+            f"{path} holds the poses of several videos",
+            expected="those of one recording",
+            found=f"{len(labels.videos)} videos",
+            remedy="Export the recording's own from SLEAP as Analysis HDF5.",
+        )
+    _require_few(path, len(labels.tracks))
+    if last >= n_frames:  # before memory is taken for every frame up to it
+        raise InputError(
+            f"{path} goes on after the recording ends",
+            expected=f"at most {n_frames} frames",
+            found=f"frame {last}",
+            remedy="Check that it belongs to this recording.",
+        )
+    try:
+        values = np.asarray(labels.numpy(), np.float32)
+    except Exception as error:
         raise InputError(f"{path} cannot be read by sleap-io", found=str(error)) from error
     names = [track.name for track in labels.tracks]
     names += [f"track_{i}" for i in range(len(names), values.shape[1])]
@@ -282,7 +311,7 @@ def _table(
     first = head.split(b"\n", 1)[0].decode("utf-8-sig", "replace").split(",")[0].strip().strip('"')
     if first == "scorer":
         return _pose_csv(path, n_frames, min_likelihood, notes)
-    return _box_csv(path, n_frames)
+    return _box_csv(path, n_frames, notes)
 
 
 def _pose_csv(
@@ -311,6 +340,7 @@ def _pose_csv(
     for column, key in enumerate(zip(animals, parts, coordinates, strict=True)):
         animal, part, coordinate = map(str, key)
         cells.setdefault(animal, {}).setdefault(part, {})[coordinate] = numbers[:, column]
+    _require_few(path, len(cells))
     named, unlikely = {}, 0
     for animal, nodes in cells.items():
         points = np.full((n_frames, len(nodes), 2), np.nan, np.float32)
@@ -329,12 +359,12 @@ def _pose_csv(
     return named
 
 
-def _box_csv(path: Path, n_frames: int) -> dict[str, np.ndarray]:
+def _box_csv(path: Path, n_frames: int, notes: list[str]) -> dict[str, np.ndarray]:
     table = _read_csv(path, header=0)
     table.columns = [str(c).strip().lower() for c in table.columns]
-    corners = list(_CORNERS)
-    if set(corners) <= set(table.columns):
-        boxes = _numbers(path, table[corners])
+    corners = next((c for c in (_CORNERS, _ENDS) if set(c) <= set(table.columns)), None)
+    if corners:
+        boxes = _numbers(path, table[list(corners)])
     elif {"x", "y", "width", "height"} <= set(table.columns):
         x, y, w, h = _numbers(path, table[["x", "y", "width", "height"]]).T
         boxes = np.stack([x, y, x + w, y + h], axis=1)
@@ -349,6 +379,12 @@ def _box_csv(path: Path, n_frames: int) -> dict[str, np.ndarray]:
         )
     column = next((name for name in _NAMES if name in table.columns), None)
     names = table[column].astype(str) if column else pd.Series("animal", index=table.index)
+    _require_few(path, names.nunique())
+    if len(table) and pd.to_numeric(table["frame"], errors="coerce").min() == 1:
+        notes.append(
+            "The first frame of the table is 1. Check that it counts from 0: if it counts from 1, "
+            "every crop is one frame late."
+        )
     named = {}
     for name in dict.fromkeys(names):
         mine = np.asarray(names == name)
@@ -373,6 +409,23 @@ def _numbers(path: Path, table: pd.DataFrame) -> np.ndarray:
         raise InputError(
             f"{path} has a cell that is not a number", expected="pixels", found=str(error)
         ) from error
+
+
+def _outside(track: Track, height: int, width: int) -> int:
+    """Frames in which the animal's centre is not within a frame of that size."""
+    x, y = track.centres[track.seen].T
+    return int(((x < 0) | (y < 0) | (x > width) | (y > height)).sum())
+
+
+def _require_few(path: Path, n: int) -> None:
+    """Checked before memory is taken for each: a column of row numbers is no column of animals."""
+    if n > MOST_SUBJECTS:
+        raise InputError(
+            f"{path} has more tracks than animals can be told apart",
+            expected=f"at most {MOST_SUBJECTS}",
+            found=str(n),
+            remedy="Join the pieces of each animal's track in the program that made the file.",
+        )
 
 
 def _frames(path: Path, column: pd.Series, n_frames: int) -> np.ndarray:

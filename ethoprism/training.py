@@ -17,7 +17,7 @@ from ethoprism.progress import Progress
 from ethoprism.project import Project
 from ethoprism.subjects import Unit, units
 from ethoprism.tokens import TokenKey
-from ethoprism.workflow import label_states, open_tokens
+from ethoprism.workflow import open_annotations, open_tokens, unit_states
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,8 @@ class TrainingPlan:
     split
         ``recordings``, ``blocks``, or ``auto``: blocks where one recording is left to train on.
     subject
-        Whose behaviour; anybody's if empty, or with subject crops each subject's own.
+        Whose behaviour; anybody's if empty, or with subject crops each subject's own (see
+        `ethoprism.workflow.unit_states`).
     context
         Rows pooled on either side of a frame; half a window by default.
     motion
@@ -137,7 +138,7 @@ def _training_states(
     project: Project, key: TokenKey, plan: TrainingPlan
 ) -> tuple[dict[Unit, np.ndarray], tuple[str, ...]]:
     """States of the units that have labels, for the behaviours that can be learnt."""
-    recordings = plan.recordings or project.recording_ids
+    recordings = plan.recordings or _labelled_recordings(project)
     recordings = tuple(dict.fromkeys((*recordings, *plan.test)))
     unknown = [name for name in plan.behaviours if name not in project.ethogram]
     if unknown:
@@ -148,18 +149,21 @@ def _training_states(
         )
     names = plan.behaviours or project.ethogram.names
     states: dict[Unit, np.ndarray] = {}
-    for unit in units(project, key.crop, recordings, plan.subject):
-        subject = unit.subject or plan.subject
-        (rows,) = label_states(project, [unit.recording], names, subject).values()
+    found = units(project, key.crop, recordings, plan.subject) if recordings else []
+    for unit in found:
+        rows = unit_states(project, unit, names, plan.subject)
         if (rows != UNOBSERVED).any():
             states[unit] = rows
     labelled = {unit.recording for unit in states}
     unlabelled = [name for name in (*plan.recordings, *plan.test) if name not in labelled]
     if unlabelled or not states:
+        subjects = [plan.subject] if plan.subject else sorted({u.subject for u in found} - {""})
         raise LabelError(
             f"{', '.join(map(repr, unlabelled)) or 'The project'} has no labels"
-            + (f" of {plan.subject!r}" if plan.subject else ""),
-            remedy="Label some, or import them: ethoprism label import PROJECT FILE",
+            + (f" of {', '.join(map(repr, subjects))}" if subjects else ""),
+            found=_named_subjects(project, recordings) if subjects else "",
+            remedy="Label some, or import them: ethoprism label import PROJECT FILE"
+            + (" --subject NAME. Labels count for the subject that they name." if subjects else ""),
         )
     if not plan.behaviours:
         rows = np.concatenate([r for u, r in states.items() if u.recording not in plan.test])
@@ -174,6 +178,18 @@ def _training_states(
         names = tuple(n for n, ok in zip(names, usable, strict=True) if ok)
         states = {unit: r[:, usable] for unit, r in states.items()}
     return states, names
+
+
+def _labelled_recordings(project: Project) -> tuple[str, ...]:
+    with open_annotations(project) as store:
+        return tuple(n for n in project.recording_ids if len(store.bouts(n)) or len(store.spans(n)))
+
+
+def _named_subjects(project: Project, recordings: Sequence[str]) -> str:
+    with open_annotations(project) as store:
+        tables = [t for n in recordings for t in (store.bouts(n), store.spans(n))]
+    names = sorted({str(name) for table in tables for name in table["subject"]})
+    return "labels of " + (", ".join(repr(n) if n else "no subject" for n in names) or "nothing")
 
 
 def _label_counts(

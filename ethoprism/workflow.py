@@ -17,12 +17,20 @@ from ethoprism.annotation import UNOBSERVED, frame_states
 from ethoprism.errors import InputError
 from ethoprism.exchange.spec import Format, FrameLabels
 from ethoprism.files import write_json
+from ethoprism.frame_source import Reader
 from ethoprism.prediction import Prediction, decide, load_prediction, save_prediction
 from ethoprism.progress import Progress
 from ethoprism.project import Project, Settings
-from ethoprism.recording import ImportReport, open_recording
-from ethoprism.store import AnnotationStore
-from ethoprism.subjects import Unit, crop_path, units
+from ethoprism.recording import (
+    ImportReport,
+    check_name,
+    id_from_name,
+    open_recording,
+    reader_of,
+)
+from ethoprism.store import AnnotationStore, Mode
+from ethoprism.subjects import Unit, crop_path, tracks_of, units
+from ethoprism.timing import constant_times, read_frame_times
 from ethoprism.tokens import TokenKey, TokenStore
 
 if TYPE_CHECKING:  # these import jax, which the other steps do without
@@ -31,13 +39,84 @@ if TYPE_CHECKING:  # these import jax, which the other steps do without
 
 
 def add_recording(
-    project: Project, path: Path, *, id: str | None = None, accept_damaged: bool = False
+    project: Project,
+    path: Path,
+    *,
+    id: str | None = None,
+    accept_damaged: bool = False,
+    reader: str = "",
+    array: str = "",
+    frame_times: np.ndarray | None = None,
 ) -> tuple[Project, str, ImportReport]:
-    """The project with a recording added, the recording's id, and what its import showed."""
-    recording, report = open_recording(path, id, accept_damaged=accept_damaged)
+    """The project with a recording added, the recording's id, and what its import showed.
+
+    The options are those of `open_recording`.
+    """
+    recording, report = open_recording(
+        path,
+        id,
+        accept_damaged=accept_damaged,
+        reader=reader,
+        array=array,
+        frame_times=frame_times,
+    )
     project = project.with_recording(recording)
     added = next(e.id for e in project.entries if e.content_key == recording.content_key)
     return project, added, report
+
+
+def given_times(
+    path: Path,
+    table: Path | None,
+    column: str = "",
+    unit: str = "",
+    rate: float | None = None,
+    *,
+    reader: str = "",
+    array: str = "",
+) -> tuple[np.ndarray | None, tuple[str, ...]]:
+    """Frame times from a table or a constant rate, and notes; None where neither is given.
+
+    Raises
+    ------
+    InputError
+        If both are given, if the table does not fit, or if a rate is given for a file that states
+        times itself.
+    """
+    if table is None and rate is None:
+        return None, ()
+    chosen: Reader = registry.load("readers", reader) if reader else reader_of(path)
+    contents = chosen.inspect(path, array)
+    if table is not None and rate is None:
+        found = read_frame_times(table, contents.n_frames, column=column, unit=unit)
+        return found.times, found.notes
+    if table is not None or contents.frame_times is not None or rate is None:
+        raise InputError(
+            "A frame rate is for recordings that state no times",
+            found="a table of frame times" if table else f"times in {path.name}",
+            remedy="Leave --rate out.",
+        )
+    return constant_times(contents.n_frames, rate), (
+        f"Times follow the rate of {rate:g} frames a second that was given.",
+    )
+
+
+def join_files(
+    project: Project, files: Sequence[Path], id: str | None, starts: Sequence[float] = ()
+) -> tuple[Path, str]:
+    """Write the table that makes one recording of several files; its path and its id."""
+    from ethoprism.readers.joined import ENDING, write_joined
+
+    name = check_name(id_from_name(files[0].stem) if id is None else id)
+    path = project.folder / "joined" / f"{name}{ENDING}"
+    if path.exists():
+        raise InputError(
+            f"There is a joined recording {name!r} already",
+            found=str(path),
+            remedy="Give this one another name with --id.",
+        )
+    write_joined(path, files, starts)
+    return path, name
 
 
 def fetch_weights(settings: Settings) -> Iterator[Progress]:
@@ -98,9 +177,22 @@ def known_keys(project: Project) -> list[TokenKey]:
     return keys
 
 
-def open_annotations(project: Project) -> AnnotationStore:
-    """The project's labels; close it after use."""
-    return AnnotationStore(project.annotations_path, project.n_frames, project.mirror_folder)
+def open_annotations(
+    project: Project, mode: Mode = "either", *, annotator: str = "", blind: bool = False
+) -> AnnotationStore:
+    """The project's labels; close it after use.
+
+    ``write`` takes the lock, ``read`` takes none and writes nothing, ``either`` writes if nobody
+    else does. See `AnnotationStore` for the rest.
+    """
+    return AnnotationStore(
+        project.annotations_path,
+        project.n_frames,
+        project.mirror_folder,
+        mode=mode,
+        annotator=annotator,
+        blind=blind,
+    )
 
 
 def label_states(
@@ -108,7 +200,7 @@ def label_states(
 ) -> dict[str, np.ndarray]:
     """What people labelled: int8 ``[frames, behaviours]`` by recording (see `frame_states`)."""
     states = {}
-    with open_annotations(project) as store:
+    with open_annotations(project, "read") as store:
         for name in recordings:
             states[name] = frame_states(
                 store.bouts(name),
@@ -118,6 +210,35 @@ def label_states(
                 subject or None,
             )
     return states
+
+
+def unit_states(
+    project: Project, unit: Unit, behaviours: Sequence[str], subject: str = ""
+) -> np.ndarray:
+    """What people labelled of a unit: int8 ``[frames, behaviours]``.
+
+    Labels count for the subject that they name. Labels that name none count for a subject where it
+    is the recording's only one; where there are several, nobody knows whose they are, and they
+    count for none.
+
+    Parameters
+    ----------
+    project, unit
+        Of which project, and of what.
+    behaviours
+        Column order of the result.
+    subject
+        Whose behaviour, where the unit is a whole recording; anybody's if empty.
+    """
+    if not unit.subject:
+        return label_states(project, [unit.recording], behaviours, subject)[unit.recording]
+    with open_annotations(project, "read") as store:
+        bouts, spans = store.bouts(unit.recording), store.spans(unit.recording)
+    if len(tracks_of(project, unit.recording)) == 1:
+        bouts = bouts.assign(subject=bouts["subject"].replace("", unit.subject))
+        spans = spans.assign(subject=spans["subject"].replace("", unit.subject))
+    n_frames = project.entry(unit.recording).n_frames
+    return frame_states(bouts, spans, behaviours, n_frames, unit.subject)
 
 
 def probe_from(project: Project, name: str) -> Probe:
@@ -139,6 +260,9 @@ def predict_recordings(
         prediction = yield from predict(
             probe, project.recording(unit.recording), store, unit.subject or probe.subject
         )
+        crop = crop_path(project, unit, probe.key.crop)
+        if crop is not None:  # between sampled frames, too, an animal may be lost
+            prediction = replace(prediction, covered=prediction.covered & crop.valid)
         save_prediction(prediction, project.prediction_path(probe.name, unit.name))
         predictions.append(prediction)
     return predictions
@@ -154,6 +278,7 @@ def predicted_labels(
             project.prediction_path(probe.name, unit.name),
             probe=probe.digest,
             content_key=project.entry(unit.recording).content_key,
+            n_frames=project.entry(unit.recording).n_frames,
         )
         labels.append(
             FrameLabels(

@@ -138,3 +138,11 @@ def test_an_animal_below_two_patches_is_too_small():
     # A fly of 93 px in a frame of 1024 px, on a grid of 8 patches: under one patch.
     assert patches_across(93.0, 1024, 8) == pytest.approx(0.727, abs=1e-3)
     assert too_small(93.0, (1024, 1024), 8) and not too_small(93.0, (186, 186), 8)
+
+
+def test_a_dart_quicker_than_the_smoothing_does_not_leave_the_crop():
+    times = np.arange(60) / 25
+    x = np.interp(np.arange(60), [0, 30, 33, 59], [100.0, 100.0, 400.0, 400.0])
+    path = follow_path(np.stack([x, np.full(60, 50.0)], axis=1), times, 80)
+    assert path.valid.all()
+    assert abs(path.top_left[:, 1] + 40 - x).max() <= 80 * 0.125 + 0.51  # whole pixels

@@ -113,3 +113,30 @@ def test_only_the_region_is_looked_at():
 def test_nothing_that_moves_is_an_error():
     with pytest.raises(InputError, match="No moving animal"):
         _result(Frames(60, _scene([])))
+
+
+@pytest.mark.parametrize("share", [0.6, 0.85])
+def test_an_animal_that_rests_for_most_of_the_time_is_followed_and_said(share: float):
+    way = _way(300)
+    way[: int(300 * share)] = way[int(300 * share)]
+    found = _result(Frames(300, _scene([way])))
+    assert found.track.seen.mean() > 0.95
+    assert np.nanmax(np.hypot(*(found.track.centres - way).T)) < 6
+    assert any("rests in one place" in note for note in found.notes)
+
+
+def test_an_animal_that_never_rests_is_not_said_to_rest():
+    found = _result(Frames(300, _scene([_way(300)])))
+    assert not any("rests" in note for note in found.notes)
+
+
+def test_light_that_drifts_by_more_than_the_threshold_is_evened_out():
+    way = _way(300)
+    still = _scene([way], 75)  # less contrast than the light alone would hide
+
+    def draw(i: int) -> np.ndarray:
+        return np.clip(still(i).astype(int) + i // 6 - 25, 0, 255).astype(np.uint8)
+
+    found = _result(Frames(300, draw))
+    assert found.track.seen.mean() > 0.95
+    assert np.nanmedian(np.hypot(*(found.track.centres - way).T)) < 1.0

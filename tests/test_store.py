@@ -45,7 +45,7 @@ def test_an_edit_is_there_after_the_store_is_opened_again(tmp_path: Path):
 
 
 @settings(
-    max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+    max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
 )
 @given(st.lists(st.sampled_from(["add", "remove", "undo", "redo"]), max_size=12))
 def test_undo_and_redo_walk_the_same_states(tmp_path: Path, actions: list[str]):

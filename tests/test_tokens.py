@@ -71,3 +71,23 @@ def test_the_digest_changes_with_every_field():
 def test_a_pooling_that_does_not_divide_the_grid_is_refused():
     with pytest.raises(InputError, match="1, 2, 4"):
         replace(KEY, pooling=3)
+
+
+def test_tokens_from_before_there_were_crops_stay_in_use():
+    key = TokenKey("net", "0" * 64, "float32", False, 1, 32, 4, 32, 8, 4, 1, 2)
+    assert key.digest == "96eb4421926f0916"
+    assert "crop" not in key.to_dict()
+    assert TokenKey.from_dict(key.to_dict()) == key
+    cut = replace(key, crop="subject 2 lengths")
+    assert TokenKey.from_dict(cut.to_dict()) == cut
+    others = {k.digest for k in (key, cut, replace(key, crop="region"))}
+    assert len(others) == 3
+
+
+def test_tokens_of_another_place_are_refused(tmp_path: Path):
+    cut = replace(KEY, crop="region")
+    path = tmp_path / "r@a.zarr"
+    TokenStore.create(path, cut, 2500, "c", "here")
+    assert TokenStore.open(path, cut, 2500, "c", "here").key == cut
+    with pytest.raises(ProjectError, match=r"another region or track.*there.*here.*PROJECT -r r\."):
+        TokenStore.open(path, cut, 2500, "c", "there")

@@ -210,3 +210,77 @@ def test_the_flies_tracks_are_read(shared_dir: Path):
     tracks, _ = read_tracks(shared_dir / "recordings" / "courting_flies_120s.analysis.h5", 3000)
     assert [t.subject for t in tracks] == ["track_0", "track_1"]
     assert all(t.seen.all() and 60 < np.median(t.lengths) < 130 for t in tracks)
+
+
+def test_a_column_of_row_numbers_is_no_column_of_animals(tmp_path: Path):
+    path = tmp_path / "a.csv"
+    rows = [f"{i},0,0,1,1,{i}" for i in range(300)]
+    path.write_text("\n".join(["frame,left,top,right,bottom,id", *rows]))
+    with pytest.raises(InputError, match="at most 200"):
+        read_tracks(path, 10**9)  # room for each would not fit in memory
+
+
+def test_a_header_of_very_many_empty_tracks_is_not_believed(tmp_path: Path):
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("tracks", (2**34, 2, 3, 0), "f8")
+    with pytest.raises(InputError, match="at most 200"):
+        read_tracks(path, N)
+
+
+def test_a_data_set_that_lies_in_other_files_is_refused(tmp_path: Path):
+    source = _analysis(tmp_path / "other.h5", _points(), ["a", "b"])
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        shape = (2, 2, 3, N)
+        layout = h5py.VirtualLayout(shape, "f8")
+        layout[:] = h5py.VirtualSource(str(source), "tracks", shape)
+        file.create_virtual_dataset("tracks", layout)
+    with pytest.raises(InputError, match="in the file itself"):
+        read_tracks(path, N)
+
+
+@pytest.mark.parametrize("videos", [1, 2])
+def test_slp_files_that_do_not_fit_are_refused(tmp_path: Path, videos: int):
+    sleap_io = pytest.importorskip("sleap_io")
+    skeleton = sleap_io.Skeleton(["a", "b"])
+    films = [sleap_io.Video(filename=f"{i}.mp4") for i in range(videos)]
+    track = sleap_io.Track("m")
+    frames = [
+        sleap_io.LabeledFrame(
+            video=film,
+            frame_idx=0 if videos > 1 else 2**30,
+            instances=[sleap_io.Instance.from_numpy(np.eye(2), skeleton=skeleton, track=track)],
+        )
+        for film in films
+    ]
+    labels = sleap_io.Labels(frames, videos=films, skeletons=[skeleton], tracks=[track])
+    labels.save(str(tmp_path / "a.slp"))
+    with pytest.raises(InputError, match="several videos" if videos > 1 else "after the recording"):
+        read_tracks(tmp_path / "a.slp", N)
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_table_that_may_count_from_one_is_remarked_on(tmp_path: Path, first: int):
+    path = tmp_path / "a.csv"
+    path.write_text(f"frame,left,top,right,bottom\n{first},0,0,1,1\n5,0,0,1,1\n")
+    _, notes = read_tracks(path, N)
+    assert any("counts from 1" in note for note in notes) == (first == 1)
+
+
+def test_tracks_of_another_frame_size_are_remarked_on(tmp_path: Path):
+    path = tmp_path / "a.csv"
+    path.write_text("frame,left,top,right,bottom\n0,90,0,110,9\n1,200,0,210,9\n")
+    _, notes = read_tracks(path, N, frame_size=(50, 100))
+    assert any("outside the frame in 1 frames" in note for note in notes)
+    _, notes = read_tracks(path, N, frame_size=(50, 300))
+    assert not any("outside" in note for note in notes)
+
+
+def test_the_arenas_table_is_read(tmp_path: Path):
+    path = tmp_path / "a.csv"
+    header = "recording,frame,subject,x,y,heading_rad,body_length_px,x0,y0,x1,y1"
+    path.write_text(f"{header}\na,0,mouse_a,15,10,0.8,20,5,4,25,16\n")
+    ((track,), _) = read_tracks(path, N)
+    assert track.subject == "mouse_a" and track.lengths[0] == 20
+    np.testing.assert_array_equal(track.boxes[0], [5, 4, 25, 16])

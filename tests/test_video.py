@@ -15,63 +15,13 @@ import video_samples as vs
 from av.video.frame import VideoFrame
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from video_samples import Sample
+from video_samples import LONG, OPEN_GOP, SAMPLES, SHORT, VP9, Sample
 
 from ethoprism.errors import VideoError
 from ethoprism.frame_index import load_index, save_index
 from ethoprism.frame_source import FrameSource
 from ethoprism.recording import Recording, open_recording
 from ethoprism.video import FrameReader, RgbConverter
-
-OPEN_GOP = {"x264-params": "open-gop=1:keyint=20:bframes=3:scenecut=0"}
-SHORT = {"g": "20", "bf": "3", "sc_threshold": "0"}
-LONG = {"g": "300", "bf": "3", "sc_threshold": "0"}
-HEVC = "keyint=20:bframes=3:scenecut=0:log-level=none:pools=1:frame-threads=1"
-REFRESH = {"x264-params": "intra-refresh=1:keyint=20:bframes=2"}
-AV1 = {"g": "20", "preset": "12", "crf": "15", "svtav1-params": "lp=1"}
-VP9 = {"g": "20", "deadline": "realtime", "cpu-used": "8", "lag-in-frames": "10"}
-
-SAMPLES = [
-    Sample("b_frames.mp4", "libx264", options=SHORT),
-    Sample("b_frames.mov", "libx264", options=SHORT),
-    Sample("b_frames.mkv", "libx264", options=SHORT),
-    Sample("b_frames.ts", "libx264", options=SHORT),
-    Sample("b_frames.flv", "libx264", options=SHORT),
-    Sample("b_frames.avi", "libx264", options=SHORT),  # AVI says nothing of their order
-    Sample("raw.h264", "libx264", options=SHORT),  # no timestamps at all
-    Sample("no_b_frames.mp4", "libx264", options={"g": "20", "bf": "0"}),
-    Sample("fragments.mp4", "libx264", "yuv420p", SHORT, {"movflags": "frag_keyframe"}),
-    Sample("open_gop.mp4", "libx264", options=OPEN_GOP),
-    Sample("open_gop.mkv", "libx264", options=OPEN_GOP),
-    Sample("open_gop.ts", "libx264", options=OPEN_GOP),
-    Sample("refresh.mp4", "libx264", options=REFRESH),
-    Sample("refresh.ts", "libx264", options=REFRESH),
-    Sample("long_gop.mp4", "libx264", options=LONG),
-    Sample("ten_bit.mp4", "libx264", "yuv420p10le", SHORT),
-    Sample("yuv444.mp4", "libx264", "yuv444p", SHORT),
-    Sample("odd.mp4", "libx264", "yuv444p", SHORT, size=(161, 97)),
-    Sample("hevc.mp4", "libx265", options={"x265-params": HEVC + ":open-gop=0"}),
-    Sample("hevc_open.mkv", "libx265", options={"x265-params": HEVC + ":open-gop=1"}),
-    Sample("vp8.webm", "libvpx", options=VP9),
-    Sample("vp9.webm", "libvpx-vp9", options=VP9),
-    Sample("av1.mp4", "libsvtav1", options=AV1),
-    Sample("av1.webm", "libsvtav1", options=AV1),
-    Sample("mpeg4.avi", "mpeg4", options={"g": "20"}, bframes=0),
-    Sample("mpeg4_b.avi", "mpeg4", options={"g": "20"}, bframes=2),
-    Sample("mpeg4_b.mp4", "mpeg4", options={"g": "20"}, bframes=2),
-    Sample("mpeg2.mpg", "mpeg2video", options={"g": "20"}, bframes=2),
-    Sample("mpeg2.ts", "mpeg2video", options={"g": "20"}, bframes=2),
-    Sample("wmv2.wmv", "wmv2", options={"g": "20"}),
-    Sample("mjpeg.avi", "mjpeg", "yuvj420p"),
-    Sample("mjpeg.mov", "mjpeg", "yuvj422p"),
-    Sample("ffv1.mkv", "ffv1"),
-    Sample("ffv1_odd.mkv", "ffv1", size=(161, 97)),
-    Sample("ffv1_gray16.mkv", "ffv1", "gray16le"),
-    Sample("huffyuv.avi", "huffyuv", "yuv422p"),
-    Sample("uncompressed.avi", "rawvideo", "bgr24"),
-    Sample("prores.mov", "prores_ks", "yuv422p10le"),
-    Sample("qtrle.mov", "qtrle", "rgb24"),
-]
 
 
 def opened(path: Path, *, damaged: bool = False) -> Recording:

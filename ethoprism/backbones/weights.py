@@ -8,10 +8,6 @@ names, shapes and dtypes is read until all of them fit the model.
 from __future__ import annotations
 
 import hashlib
-import math
-import tokenize
-import zipfile
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -19,11 +15,11 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax.typing import ArrayLike, DTypeLike
-from numpy.lib import format as npy
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from ethoprism.errors import WeightsError
+from ethoprism.safety import ZIP_ERRORS, npz_headers
 
 Names = Mapping[str, tuple[str, ...]]
 """Released key → where the parameter sits in the module."""
@@ -97,6 +93,7 @@ HEAD_NAMES: Names = _paths(
 )
 
 _FLOATS = {"float16", "float32"}
+_MOST_BYTES = 2**36  # of a checkpoint, unpacked
 _SURPLUS_SHOWN = 60
 
 
@@ -208,9 +205,7 @@ def read_parameters(path: Path, layout: Layout) -> Iterator[tuple[str, np.ndarra
             if not np.isfinite(values).all():
                 raise WeightsError(f"{path}: the parameter {key} has values that are not finite")
             yield key, np.asarray(values, np.float32)
-    except (OSError, EOFError, ValueError, RuntimeError) as error:
-        raise _damaged(path, error) from error
-    except (zipfile.BadZipFile, zlib.error, SafetensorError) as error:
+    except (OSError, ValueError, SafetensorError, *ZIP_ERRORS) as error:
         raise _damaged(path, error) from error
 
 
@@ -256,35 +251,8 @@ Header = tuple[tuple[int, ...], str]
 
 
 def _npz_shapes(path: Path) -> dict[str, Header]:
-    shapes: dict[str, Header] = {}
-    with zipfile.ZipFile(path) as archive:
-        for member in archive.infolist():
-            key = member.filename.removesuffix(".npy")
-            if key in shapes:
-                raise WeightsError(f"{path} holds the parameter {key} twice")
-            with archive.open(member) as file:
-                version = npy.read_magic(file)
-                read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-                try:
-                    shape, _, dtype = read(file)
-                except (tokenize.TokenError, SyntaxError, TypeError, MemoryError) as error:
-                    # Of the Python parser that NumPy reads headers with.
-                    raise ValueError(f"the header of {key} is damaged") from error
-                size = file.tell() + math.prod(shape) * dtype.itemsize
-            if dtype.hasobject:
-                raise WeightsError(
-                    f"{path}: the parameter {key} is pickled, which could run code; "
-                    "it is never loaded"
-                )
-            # A header may promise less than is packed; unpacking must not exceed what was checked.
-            if member.file_size != size:
-                raise WeightsError(
-                    f"{path}: the parameter {key} does not have the size of its shape",
-                    expected=f"{size:,} bytes",
-                    found=f"{member.file_size:,}",
-                )
-            shapes[key] = (shape, dtype.name)
-    return shapes
+    headers = npz_headers(path, _MOST_BYTES)
+    return {key: (shape, dtype.name) for key, (shape, dtype) in headers.items()}
 
 
 def _safetensors_shapes(path: Path) -> dict[str, Header]:

@@ -18,10 +18,13 @@ import typer
 # isort: off
 from ethoprism.cli.common import app
 from ethoprism.cli import project  # noqa: F401
+from ethoprism.cli import sessions  # noqa: F401
 from ethoprism.cli import subjects  # noqa: F401
 from ethoprism.cli import extraction  # noqa: F401
 from ethoprism.cli import labels  # noqa: F401
 from ethoprism.cli import probes  # noqa: F401
+from ethoprism.cli import evaluation  # noqa: F401
+from ethoprism.cli import doctor  # noqa: F401
 # isort: on
 
 _debug = False

@@ -80,7 +80,8 @@ def predict(
     )
     for prediction in made:
         n, covered = len(prediction.covered), int(prediction.covered.sum())
-        console.say(f"{prediction.recording}: {covered} of {n} frames predicted")
+        of = f", {prediction.subject}" if prediction.subject else ""
+        console.say(f"{prediction.recording}{of}: {covered} of {n} frames predicted")
 
 
 @app.command()
@@ -123,3 +124,11 @@ def _print_metrics(probe: Any) -> None:
             frame = pd.DataFrame.from_dict(probe.metrics[part], orient="index")
             frame = frame.rename_axis("behaviour").reset_index()
             console.table(frame, f"{title}, {probe.key.label}")
+    by_subject = probe.training.get("metrics_by_subject", {})
+    rows = [
+        {"subject": subject, "behaviour": name, **scores}
+        for subject, metrics in by_subject.items()
+        for name, scores in metrics.get("test", {}).items()
+    ]
+    if rows and len(by_subject) > 1:
+        console.table(pd.DataFrame(rows), f"Test, by subject, {probe.key.label}")

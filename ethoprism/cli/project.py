@@ -46,26 +46,59 @@ def init(
 @app.command()
 def add(
     project: ProjectFolder,
-    videos: Annotated[list[Path], typer.Argument(metavar="VIDEO...", help="Video files.")],
-    id: Annotated[str | None, typer.Option(help="Id, for a single video.")] = None,
+    videos: Annotated[
+        list[Path], typer.Argument(metavar="VIDEO...", help="Video files, or folders of images.")
+    ],
+    id: Annotated[str | None, typer.Option(help="Id, for a single recording.")] = None,
     accept_damaged: Annotated[
         bool, typer.Option(help="Take a damaged video as far as it can be read.")
     ] = False,
+    join: Annotated[
+        bool, typer.Option("--join", help="The files are one recording, in this order.")
+    ] = False,
+    start: Annotated[
+        list[float] | None, typer.Option(help="With --join: seconds at which each file starts.")
+    ] = None,
+    frame_times: Annotated[
+        Path | None, typer.Option(help="Table of frame times that overrides the file's.")
+    ] = None,
+    time_column: Annotated[str, typer.Option(help="Its column with the times.")] = "",
+    time_unit: Annotated[str, typer.Option(help="Its unit: s, ms, us or ns.")] = "",
+    rate: Annotated[
+        float | None, typer.Option(help="Frames a second, of images that state no times.")
+    ] = None,
+    reader: Annotated[str, typer.Option(help="How it is read; told from the file.")] = "",
+    array: Annotated[str, typer.Option(help="Name of the array, in files with several.")] = "",
 ) -> None:
     """Add recordings, or say where they moved to."""
     from ethoprism import console, workflow
     from ethoprism.errors import InputError
 
     opened = open_project(project)
-    if id is not None and len(videos) > 1:
-        raise InputError("--id names a single video", found=f"{len(videos)} videos")
+    if join:
+        path, id = workflow.join_files(opened, videos, id, start or ())
+        videos = [path]
+    single = (id, frame_times) != (None, None)
+    if single and len(videos) > 1:
+        raise InputError(
+            "--id and --frame-times are for a single recording", found=f"{len(videos)} files"
+        )
     for path in videos:
+        times, notes = workflow.given_times(
+            path, frame_times, time_column, time_unit, rate, reader=reader, array=array
+        )
         opened, name, report = workflow.add_recording(
-            opened, path, id=id, accept_damaged=accept_damaged
+            opened,
+            path,
+            id=id,
+            accept_damaged=accept_damaged,
+            reader=reader,
+            array=array,
+            frame_times=times,
         )
         entry = opened.entry(name)
         console.say(f"{name}: {entry.n_frames} frames, {entry.width}×{entry.height} px, {path}")
-        console.notes(report.warnings)
+        console.notes([*notes, *report.warnings])
 
 
 @app.command()

@@ -110,16 +110,21 @@ def track_preview(
     project: ProjectFolder,
     recording: OneRecording,
     out: Annotated[Path, typer.Option("--out", "-o", help="Picture to write.")] = Path("crops.png"),
-    margin: Annotated[float, typer.Option(help="Side of the crop in body lengths.")] = 2.0,
+    margin: Annotated[
+        float | None, typer.Option(help="Side of the crop in body lengths; the project's, or 2.")
+    ] = None,
     size: Annotated[int, typer.Option(help="Side in pixels, in place of body lengths.")] = 0,
 ) -> None:
     """Draw the crops of each subject at moments spread over a recording."""
     from ethoprism import console, subjects
-    from ethoprism.crops import Crop
+    from ethoprism.crops import MARGIN, Crop
     from ethoprism.figure import contact_sheet
 
     opened = open_project(project)
-    how = Crop("subject", margin, size).text
+    if margin is None and not size and Crop.parse(opened.settings.crop).kind == "subject":
+        how = opened.settings.crop
+    else:
+        how = Crop("subject", MARGIN if margin is None else margin, size).text
     rows = subjects.crop_pictures(opened, recording, how)
     contact_sheet(out, rows, f"{recording}, cut to {how}: frame · time")
     console.wrote(out)

@@ -33,6 +33,7 @@ from ethoprism.exchange.spec import (
 )
 from ethoprism.files import replacing
 from ethoprism.recording import edge_times
+from ethoprism.safety import guarded
 
 _TOLERANCE_S = 1e-6
 """Files round seconds; a frame this near to an edge counts as on it."""
@@ -83,7 +84,7 @@ def write(path: Path, labels: Sequence[FrameLabels]) -> None:
     tables = [bouts_table(item) for item in labels]
     with replacing(path) as temporary:
         filled = [table for table in tables if len(table)] or tables[:1]
-        pd.concat(filled).to_csv(temporary, index=False, lineterminator="\n")
+        guarded(pd.concat(filled)).to_csv(temporary, index=False, lineterminator="\n")
 
 
 def read(path: Path, request: ImportRequest) -> ImportPlan:

@@ -40,6 +40,7 @@ from ethoprism.exchange.spec import (
     whole_numbers,
 )
 from ethoprism.files import replacing
+from ethoprism.safety import guarded
 
 _VALUES = {
     "1": PRESENT,
@@ -87,7 +88,8 @@ def write(path: Path, labels: Sequence[FrameLabels]) -> None:
             if item.behaviours != labels[0].behaviours:
                 raise ValueError("all recordings of one file need the same behaviours")
             # Floats are written with as many digits as restore them exactly.
-            frames_table(item).to_csv(file, index=False, header=i == 0, lineterminator="\n")
+            table = guarded(frames_table(item))
+            table.to_csv(file, index=False, header=i == 0, lineterminator="\n")
 
 
 def read(path: Path, request: ImportRequest) -> ImportPlan:

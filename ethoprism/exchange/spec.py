@@ -15,6 +15,7 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int8
 
 from ethoprism.errors import LabelError
+from ethoprism.safety import unguarded
 
 Observed = Literal["bouts", "whole"]
 Unit = Literal["frames", "seconds"]
@@ -161,7 +162,7 @@ def read_table(path: Path, kind: str) -> pd.DataFrame:
             found=str(error),
         ) from error
     table.columns = [str(c).strip() for c in table.iloc[0]]
-    table = table.iloc[1:].reset_index(drop=True)
+    table = unguarded(table.iloc[1:].reset_index(drop=True))
     repeated = [str(c) for c in table.columns[table.columns.duplicated()]]
     if repeated:
         raise LabelError(

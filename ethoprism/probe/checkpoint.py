@@ -19,13 +19,16 @@ from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 from ethoprism.errors import ProjectError
-from ethoprism.ethogram import Ethogram
+from ethoprism.ethogram import Behaviour, Ethogram
 from ethoprism.files import replacing, write_json
 from ethoprism.prediction import Decision
 from ethoprism.probe.model import ProbeShape
+from ethoprism.safety import read_json
 from ethoprism.tokens import TokenKey
 
 FORMAT_VERSION = 1
+_LARGEST = 2**20  # of any number in a card
+_MOST_BYTES = 2**30  # of a probe's parameters; one of the widest backbone has some MiB
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +121,7 @@ def load_probe(folder: Path) -> Probe:
             remedy="" if others else "Train one with: ethoprism train PROJECT",
         )
     try:
-        card = json.loads(card_path.read_text(encoding="utf-8"))
+        card = read_json(card_path)
         version = card["format_version"]
         if version != FORMAT_VERSION:
             raise ProjectError(
@@ -129,7 +132,7 @@ def load_probe(folder: Path) -> Probe:
             )
         decision = dict(card["decision"])
         decision["exclusive"] = tuple(tuple(group) for group in decision["exclusive"])
-        metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+        metrics = read_json(folder / "metrics.json")
         probe = Probe(
             name=card["name"],
             behaviours=tuple(card["behaviours"]),
@@ -138,22 +141,66 @@ def load_probe(folder: Path) -> Probe:
             key=TokenKey.from_dict(card["token_key"]),
             shape=ProbeShape(**card["shape"]),
             decision=Decision(**decision),
-            parameters=load_tensors((folder / "probe.safetensors").read_bytes()),
+            parameters=_parameters(folder / "probe.safetensors"),
             training=card["training"],
             metrics=metrics,
         )
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        _check(probe)
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        OverflowError,
+        SafetensorError,
+    ) as error:
         raise ProjectError(
             f"The probe in {folder} cannot be read", found=str(error), remedy="Train it again."
         ) from error
-    if probe.digest != card["digest"]:
+    if probe.digest != card.get("digest"):
         raise ProjectError(
             f"The card of the probe in {folder} is of other parameters",
-            expected=card["digest"][:16],
+            expected=str(card.get("digest"))[:16],
             found=probe.digest[:16],
             remedy="Train it again.",
         )
     return probe
+
+
+def _check(probe: Probe) -> None:
+    """A ``ValueError`` or ``TypeError`` where the parts of a card do not belong together."""
+    names, shape, decision = probe.behaviours, probe.shape, probe.decision
+    texts = (probe.name, probe.subject, *names)
+    if not all(isinstance(text, str) for text in texts) or len(set(names)) < len(names):
+        raise ValueError("its names are not texts, each of them once")
+    for name in names:
+        Behaviour(name)  # refuses names that no file can hold
+    numbers = (shape.width, shape.behaviours, shape.context)
+    if not all(type(n) is int and 0 <= n <= _LARGEST for n in numbers):
+        raise ValueError(f"its shape is {shape}")
+    if (shape.width, shape.behaviours) != (probe.key.width, len(names)):
+        raise ValueError(f"its shape is {shape}, for {len(names)} behaviours")
+    if set(decision.thresholds) != set(names) or set(decision.min_bout) != set(names):
+        raise ValueError("its thresholds are of other behaviours")
+    if not all(float(value) >= 0 for value in decision.thresholds.values()):
+        raise ValueError("its thresholds are no probabilities")
+    if not all(type(n) is int and 0 <= n <= _LARGEST for n in decision.min_bout.values()):
+        raise ValueError("its shortest bouts are no numbers of frames")
+    if not isinstance(probe.training, Mapping):
+        raise TypeError("what it says of its training is no table")
+
+
+def _parameters(path: Path) -> dict[str, np.ndarray]:
+    """The tensors of a probe, as float32; a ``ValueError`` for what no probe holds."""
+    size = path.stat().st_size
+    if size > _MOST_BYTES:
+        raise ValueError(f"{path.name} has {size:,} bytes, and at most {_MOST_BYTES:,} are read")
+    tensors = load_tensors(path.read_bytes())
+    for name, values in tensors.items():
+        if values.dtype != np.float32 or not np.isfinite(values).all():
+            raise ValueError(f"{name!r} does not hold finite float32 numbers")
+    return tensors
 
 
 def _finite(value: Any) -> Any:

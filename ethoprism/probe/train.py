@@ -122,6 +122,15 @@ def train(
     metrics = {
         part: _part_metrics(network, samples[part], behaviours, decision, groups) for part in PARTS
     }
+    parts = partial(load_samples, segments=segments, context=context, seed=seed)
+    by_subject = {
+        name: {
+            part: _part_metrics(network, parts(mine, part=part), behaviours, decision, groups)
+            for part in PARTS
+            if part != "train"
+        }
+        for name, mine in _by_subject(data).items()
+    }
     return Probe(
         name=name,
         behaviours=tuple(behaviours),
@@ -139,13 +148,18 @@ def train(
             "log": log,
             "segments": [asdict(segment) for segment in segments],
             "recordings": list(dict.fromkeys(item.recording for item in data)),
-            "subjects": list(dict.fromkeys(item.subject for item in data if item.subject)),
+            "metrics_by_subject": by_subject,
             "share_of_rows_in_memory": {part: samples[part].kept for part in PARTS},
             "parameters": int(sum(p.size for p in parameters_of(network).values())),
             "versions": versions(),
         },
         metrics=metrics,
     )
+
+
+def _by_subject(data: Sequence[LabelledTokens]) -> dict[str, list[LabelledTokens]]:
+    names = dict.fromkeys(item.subject for item in data if item.subject)
+    return {name: [item for item in data if item.subject == name] for name in names}
 
 
 def versions() -> dict[str, str]:

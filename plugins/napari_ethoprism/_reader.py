@@ -8,7 +8,7 @@ from typing import Any
 
 from ethoprism.errors import ProjectError
 from ethoprism.project import MANIFEST, Project
-from ethoprism.recording import Recording, open_recording
+from ethoprism.recording import FFMPEG, Recording, open_recording, reader_of
 from napari_ethoprism._video_array import VideoArray
 
 LayerData = tuple[VideoArray, dict[str, Any], str]
@@ -16,12 +16,15 @@ PathOrPaths = str | Sequence[str]
 
 
 def get_reader(path: PathOrPaths) -> Callable[[PathOrPaths], list[LayerData]] | None:
-    """The function that reads ``path``, or None for a folder that is no project or for a stack."""
+    """The function that reads ``path``, or None for another folder or for several paths."""
     single = _single(path)
     if single is None:
         return None
-    if single.is_dir():
-        return read_project if (single / MANIFEST).is_file() else None
+    if (single / MANIFEST).is_file():
+        return read_project
+    # A folder may be a recording as well: images, a zarr array, an imgstore.
+    if single.is_dir() and reader_of(single).name == FFMPEG:
+        return None
     return read_video
 
 

@@ -17,15 +17,19 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from ethoprism.errors import EthoPrismError
-from ethoprism.project import Project
+from ethoprism.crops import Region
+from ethoprism.errors import EthoPrismError, InputError
+from ethoprism.project import Entry, Project
+from ethoprism.subjects import set_region
 from napari_ethoprism._labels import RecordingStates, read_states
 from napari_ethoprism._layers import (
+    current_layer,
     current_moment,
     is_recording,
     picture_problem,
     show_recording,
 )
+from napari_ethoprism._region import draw_region, drawn_region, region_layer
 from napari_ethoprism.session import Session
 
 if TYPE_CHECKING:
@@ -81,6 +85,40 @@ class EthoPrismWidget(QWidget):
             self._show_error(error)
         self._follow()
 
+    def draw_region(self) -> None:
+        """Show the recording's region, and let another rectangle be drawn."""
+        layer, entry = current_layer(self._viewer), self._entry()
+        if layer is not None and entry is not None:
+            draw_region(self._viewer, layer, Region.parse(entry.region) if entry.region else None)
+
+    def _set_region(self, *, keep: bool) -> None:
+        """Save the rectangle that was drawn as the recording's region, or that it has none."""
+        project, entry, drawn = self.session.project, self._entry(), region_layer(self._viewer)
+        if project is None or entry is None:
+            return
+        self._error = ""
+        try:
+            region = None
+            if keep:
+                if drawn is None:
+                    raise InputError("No region is drawn", remedy="Press 'Draw region…' first.")
+                region = drawn_region(drawn, entry.height, entry.width)
+            self.session.project = set_region(project, entry.id, region)
+        except EthoPrismError as error:
+            self._show_error(error)
+            return
+        if drawn is not None:
+            self._viewer.layers.remove(drawn)
+        self._render()
+
+    def _entry(self) -> Entry | None:
+        """The project's line of the recording that is shown."""
+        project, recording = self.session.project, self.session.recording
+        if project is None or recording is None:
+            return None
+        found = [e for e in project.entries if e.content_key == recording.content_key]
+        return found[0] if found else None
+
     def read_again(self) -> None:
         """Read the project's labels and predictions of the recording anew."""
         project, recording = self.session.project, self.session.recording
@@ -100,6 +138,10 @@ class EthoPrismWidget(QWidget):
         self.recording_label, self.frame_label, self.time_label = _text(), _text(), _text()
         self.labelled_label, self.predicted_label = _text(), _text()
         self.error_label, self.project_label = _text(), _text("No project is open.")
+        self.region_label = _text()
+        self.draw_button = QPushButton("Draw region…")
+        self.region_button = QPushButton("Set region")
+        self.whole_button = QPushButton("No region")
         self.recordings = QListWidget()
         self.open_button = QPushButton("Open project…")
         self.again_button = QPushButton("Read labels again")
@@ -109,17 +151,25 @@ class EthoPrismWidget(QWidget):
         form.addRow("Time", self.time_label)
         form.addRow("Labelled", self.labelled_label)
         form.addRow("Predicted", self.predicted_label)
+        form.addRow("Region", self.region_label)
+        region = QHBoxLayout()
+        for button in (self.draw_button, self.region_button, self.whole_button):
+            region.addWidget(button)
         buttons = QHBoxLayout()
         buttons.addWidget(self.open_button)
         buttons.addWidget(self.again_button)
         layout = QVBoxLayout(self)
         layout.addLayout(form)
+        layout.addLayout(region)
         layout.addWidget(self.error_label)
         layout.addWidget(self.project_label)
         layout.addLayout(buttons)
         layout.addWidget(self.recordings)
         self.open_button.clicked.connect(self._choose_project)
         self.again_button.clicked.connect(self.read_again)
+        self.draw_button.clicked.connect(self.draw_region)
+        self.region_button.clicked.connect(lambda: self._set_region(keep=True))
+        self.whole_button.clicked.connect(lambda: self._set_region(keep=False))
         self.recordings.itemClicked.connect(lambda item: self.open_recording(item.text()))
 
     def _choose_project(self) -> None:
@@ -172,6 +222,10 @@ class EthoPrismWidget(QWidget):
         self.time_label.setText(time)
         self.labelled_label.setText(labelled)
         self.predicted_label.setText(predicted)
+        entry = self._entry()
+        for button in (self.draw_button, self.region_button, self.whole_button):
+            button.setEnabled(entry is not None)
+        self.region_label.setText((entry.region if entry else "") or "whole frame")
         paragraph = " ".join(text for text in problems if text)
         self.error_label.setText(paragraph)
         self.error_label.setVisible(bool(paragraph))
