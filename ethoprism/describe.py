@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from ethoprism import __version__, console, registry, workflow
-from ethoprism.project import Project
-from ethoprism.recording import open_recording
+from ethoprism.project import Entry, Project
+from ethoprism.recording import FFMPEG, ImportReport, open_recording, reader_of
 from ethoprism.subjects import Unit
 
 
@@ -31,35 +31,54 @@ def installation() -> None:
 
 
 def video(path: Path) -> None:
-    """Print what an import of a video would find."""
-    recording, report = open_recording(path, accept_damaged=True)
-    times = recording.frame_times
-    console.say(f"{path}: {recording.n_frames} frames of {recording.width}×{recording.height} px")
-    picture = report.picture
-    console.say(
-        f"Read as {recording.reader}; "
-        + ", ".join(
-            filter(
-                None,
-                (
-                    picture.pixel_format,
-                    f"{picture.colour_range} colour range" if picture.pixel_format else "",
-                    f"the container states {report.container_frames} frames"
-                    if report.container_frames
-                    else "the container states no number of frames",
-                    "variable frame rate" if report.variable_rate else "constant frame rate",
-                ),
+    """Print what an import of a recording would find."""
+    reader = reader_of(path)
+    if reader.name != FFMPEG:
+        contents = reader.inspect(path, "")
+        if contents.frame_times is None:
+            console.say(
+                f"{path}: {contents.n_frames} frames of {contents.width}×{contents.height} px"
             )
-        )
+            console.say(
+                f"Read as {reader.name}. It states no times: add it with --frame-times or --rate."
+            )
+            console.notes([*contents.findings.damage, *contents.findings.notes])
+            return
+    recording, report = open_recording(path, accept_damaged=True)
+    console.say(f"{path}: {recording.n_frames} frames of {recording.width}×{recording.height} px")
+    console.say(f"Read as {recording.reader}. {_picture(report)}")
+    _times(recording.frame_times, report)
+    console.notes(report.warnings)
+
+
+def _picture(report: ImportReport) -> str:
+    picture = report.picture
+    parts = [
+        f"pixel format {picture.pixel_format or 'unspecified'}",
+        f"colour range {picture.colour_range}",
+        f"colour matrix {picture.colour_matrix}",
+        f"rotation {picture.rotation}°",
+        f"pixel aspect {picture.pixel_aspect:.4g}",
+        "interlaced" if picture.interlaced else "not interlaced",
+    ]
+    return f"Pictures: {', '.join(parts)}"
+
+
+def _times(times: np.ndarray, report: ImportReport) -> None:
+    stated = report.container_frames
+    console.say(
+        f"Frames: {'no number' if stated is None else stated} stated, {report.n_frames} found;"
+        f" {'variable' if report.variable_rate else 'constant'} rate,"
+        f" {len(report.duplicates)} duplicate times, {len(report.gaps)} gaps"
+        f" (about {report.dropped} frames dropped), {report.missing_timestamps} without a time"
     )
-    console.say(f"From {times[0]:.6g} to {times[-1]:.6g} s by the container's timestamps")
+    console.say(f"From {times[0]:.6g} to {times[-1]:.6g} s by the file's timestamps")
     if len(times) > 1:
         intervals = np.diff(times)
         console.say(
             f"Frame intervals: {intervals.min():.6g} to {intervals.max():.6g} s, "
             f"median {np.median(intervals):.6g} s"
         )
-    console.notes(report.warnings)
 
 
 def project(opened: Project) -> None:
@@ -94,6 +113,7 @@ def _recordings(opened: Project, keys: list[workflow.TokenKey]) -> pd.DataFrame:
                 "recording": entry.id,
                 "frames": entry.n_frames,
                 "size": f"{entry.width}×{entry.height}",
+                "source": _source(entry),
                 "observed frames": int((known != -1).any(axis=1).sum()),
                 "labelled present": ", ".join(
                     f"{name} {int((known[:, i] == 1).sum())}"
@@ -105,6 +125,21 @@ def _recordings(opened: Project, keys: list[workflow.TokenKey]) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def _source(entry: Entry) -> str:
+    """How a recording is read, and what was set for it."""
+    parts = [f"{entry.reader} {entry.array}".strip()]
+    if entry.times:
+        parts.append(f"times from a {entry.times}")
+    if entry.region:
+        parts.append(f"region {entry.region}")
+    if entry.session:
+        parts.append(
+            f"session {entry.session} (offset {entry.offset:.6g} s, drift"
+            f" {entry.drift * 1e6:.4g} ppm)"
+        )
+    return ", ".join(parts)
 
 
 def _token_shares(project: Project, key: workflow.TokenKey, recording: str) -> list[str]:

@@ -248,7 +248,7 @@ def _subject_names(opened: Project) -> Iterator[Finding]:
             names = {track.subject for track in tracks_of(opened, entry.id)}
         except EthoPrismError:
             continue
-        with workflow.open_annotations(opened) as store:
+        with workflow.open_annotations(opened, "read") as store:
             tables = store.bouts(entry.id), store.spans(entry.id)
         labelled = {str(name) for table in tables for name in table["subject"]}
         if len(names) == 1:

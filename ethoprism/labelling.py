@@ -9,10 +9,10 @@ from pathlib import Path
 from ethoprism.errors import LabelError, ProjectError
 from ethoprism.project import Project
 from ethoprism.store import Edit, Holder, Snapshot, holder_of, snapshots_of
-from ethoprism.store.integrity import connect_reading, problems_of
+from ethoprism.store.integrity import UNSOUND, connect_reading, problems_of, version_of
 from ethoprism.store.merge import MergePlan, Take, merge, plan_merge
 from ethoprism.store.operations import Row, Rows
-from ethoprism.store.schema import COLUMNS, LABELS
+from ethoprism.store.schema import COLUMNS, LABELS, SCHEMA_VERSION
 from ethoprism.workflow import open_annotations
 
 
@@ -183,14 +183,16 @@ def apply_project_merge(
 
 
 def _problems(path: Path) -> list[str]:
-    """What is wrong with a file; found on a copy if reading it would mean writing to it."""
+    """What is wrong with a file; nothing is written."""
     try:
         db = connect_reading(path)
         try:
+            if version_of(db, path) < SCHEMA_VERSION:
+                return [str(r[0]) for r in db.execute("PRAGMA integrity_check") if r[0] != "ok"]
             return problems_of(db)
         finally:
             db.close()
-    except sqlite3.Error as error:
+    except (*UNSOUND, ProjectError) as error:
         return [str(error)]
 
 

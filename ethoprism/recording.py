@@ -25,8 +25,14 @@ FFMPEG = "ffmpeg"
 
 _BLOCK = 1 << 20  # bytes of a sampled block
 _BLOCKS = 32  # sampled blocks of a large file; smaller files are read whole
-_LONGEST_ID = 100
-_DEVICES = {"con", "prn", "aux", "nul", *(f"{d}{i}" for d in ("com", "lpt") for i in range(1, 10))}
+_LONGEST_ID = 100  # bytes in UTF-8: two ids and an ending fit into the 255 of a file's name
+_DEVICES = {
+    "con",
+    "prn",
+    "aux",
+    "nul",
+    *(f"{d}{i}" for d in ("com", "lpt") for i in "123456789¹²³"),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -285,7 +291,8 @@ def id_from_name(name: str) -> str:
     text = re.sub(r"[^\w.-]+", "_", unicodedata.normalize("NFC", name)).strip("._-")
     if text.split(".")[0].lower() in _DEVICES:
         text = f"_{text}"  # Windows keeps these names for devices, whatever their ending
-    return text[:_LONGEST_ID].rstrip(".") or "recording"
+    short = text.encode()[:_LONGEST_ID].decode("utf-8", "ignore")
+    return short.rstrip(".") or "recording"
 
 
 def check_name(name: str, what: str = "recording") -> str:
@@ -299,7 +306,7 @@ def check_name(name: str, what: str = "recording") -> str:
     safe = (
         re.fullmatch(r"[\w.-]+", name) is not None
         and name == unicodedata.normalize("NFC", name)
-        and len(name) <= _LONGEST_ID
+        and len(name.encode()) <= _LONGEST_ID
         and not name.startswith((".", "-"))
         and not name.endswith(".")
         and name.split(".")[0].lower() not in _DEVICES
@@ -307,8 +314,8 @@ def check_name(name: str, what: str = "recording") -> str:
     if not safe:
         raise InputError(
             f"{name!r} cannot be the id of a {what}",
-            expected=f"up to {_LONGEST_ID} letters, digits, '_', '-' or '.', not starting with"
-            " '.' or '-'",
+            expected=f"up to {_LONGEST_ID} bytes of letters, digits, '_', '-' or '.', not starting"
+            " with '.' or '-'",
             remedy=f"For instance {id_from_name(name)!r}.",
         )
     return name

@@ -181,12 +181,12 @@ def _training_states(
 
 
 def _labelled_recordings(project: Project) -> tuple[str, ...]:
-    with open_annotations(project) as store:
+    with open_annotations(project, "read") as store:
         return tuple(n for n in project.recording_ids if len(store.bouts(n)) or len(store.spans(n)))
 
 
 def _named_subjects(project: Project, recordings: Sequence[str]) -> str:
-    with open_annotations(project) as store:
+    with open_annotations(project, "read") as store:
         tables = [t for n in recordings for t in (store.bouts(n), store.spans(n))]
     names = sorted({str(name) for table in tables for name in table["subject"]})
     return "labels of " + (", ".join(repr(n) if n else "no subject" for n in names) or "nothing")

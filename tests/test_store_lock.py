@@ -16,6 +16,7 @@ from ethoprism.store import AnnotationStore, Locked, holder_of
 from ethoprism.store.lock import lock_path
 
 N_FRAMES = {"r": 100}
+POSIX = pytest.mark.skipif(os.name == "nt", reason="Windows has other locks and no SIGKILL")
 _HOLDER = """
 import sys
 from pathlib import Path
@@ -73,6 +74,7 @@ def test_the_second_is_told_by_whom_it_is_locked_and_may_read(path: Path):
                     store.add(_bout(3), description="refused")
 
 
+@POSIX
 def test_killing_the_first_frees_it(path: Path):
     with _held(path) as process:
         os.kill(process.pid, signal.SIGKILL)
@@ -109,6 +111,7 @@ def test_a_folder_without_labels_reads_as_empty_and_stays_so(tmp_path: Path):
     assert list(tmp_path.iterdir()) == []
 
 
+@POSIX
 def test_a_drive_without_locks_is_not_written(path: Path, monkeypatch):
     import fcntl
 

@@ -23,6 +23,7 @@ from ethoprism.store.integrity import connect
 from ethoprism.store.snapshots import NEWEST, kept, take_snapshot
 
 N_FRAMES = {"r": 10**6, "s": 50}
+POSIX = pytest.mark.skipif(os.name == "nt", reason="Windows has no fork and no SIGKILL")
 
 
 def _bout(start: int, stop: int, **values: object) -> pd.DataFrame:
@@ -60,7 +61,7 @@ def copy(labelled: Path, tmp_path: Path) -> Iterator[Path]:
 
 
 @settings(
-    max_examples=15,
+    max_examples=10,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
@@ -185,6 +186,7 @@ def test_reading_writes_nothing_even_if_all_is_damaged(copy: Path):
     assert {p: p.read_bytes() for p in copy.rglob("*") if p.is_file()} == before
 
 
+@POSIX
 def test_a_journal_left_by_a_killed_writer_is_read_without_writing(copy: Path):
     path = copy / "annotations.sqlite"
     pid = os.fork()

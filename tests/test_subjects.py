@@ -361,7 +361,7 @@ def test_the_command_line_from_tracks_to_a_csv_of_each_subject(
     videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     folder = tmp_path / "project"
-    assert run("init", folder) == 0
+    assert run("init", folder, "--pooling", 1, "--step", 3) == 0
     assert run("add", folder, videos / "r0.mp4", videos / "r1.mp4") == 0
     for name in ("r0", "r1"):
         labels = videos / f"{name}.bouts.csv"
@@ -385,12 +385,16 @@ def test_the_command_line_from_tracks_to_a_csv_of_each_subject(
     assert run("extract", folder) == 0
     assert run("train", folder, "--behaviours", "walk") == 0
     assert run("predict", folder) == 0
-    assert f"r0, mouse_a: {N - GAP.stop + GAP.start} of {N} frames" in capsys.readouterr().out
+    assert f"r0, mouse_b: {N} of {N} frames" in capsys.readouterr().out
     assert run("export", folder, "--out", tmp_path / "out.csv") == 0
     table = pd.read_csv(tmp_path / "out.csv")
     assert table.groupby(["recording", "subject"]).size().to_dict() == {
         (r, s): N for r in ("r0", "r1") for s in ("mouse_a", "mouse_b")
     }
+    covered = table["covered"].astype(bool)
+    lost = (table["subject"] == "mouse_a") & table["frame"].between(GAP.start, GAP.stop - 1)
+    assert not covered[lost].any()
+    assert covered[table["subject"] == "mouse_b"].all()
     card = json.loads((tmp_path / "out.csv.card.json").read_text())
     assert card["token_key"]["crop"] == "subject 1.5 lengths"
     assert "untrained" in card["backbone"]

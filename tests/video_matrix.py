@@ -335,13 +335,13 @@ def _said(report: ImportReport) -> str:
 
 HEADER = f"""# Hostile videos
 
-Videos of {N} frames, made for the purpose: each frame shows its own number in its pixels. The number
-is read back from reading the frames in sequence, from asking for single frames in random order,
-from a napari viewer whose slider stands at frame n, and from row n of a CSV made of tokens of the
-frames. *Exact* means that frame n shows n on that path and has the container's time. A frame that
-is lost is said to be lost on that path: it is None in sequence, an error at random, a black picture
-with a sentence in the viewer, and an empty row that is not covered in the CSV. Nothing behind it
-shifts. The last column is what the import says of the file.
+Videos of {N} frames, made for the purpose: each frame shows its own number in its pixels. The
+number is read back from reading the frames in sequence, from asking for single frames in random
+order, from a napari viewer whose slider stands at frame n, and from row n of a CSV made of tokens
+of the frames. *Exact* means that frame n shows n on that path and has the container's time. A frame
+that is lost is said to be lost on that path: it is None in sequence, an error at random, a black
+picture with a sentence in the viewer, and an empty row that is not covered in the CSV. Nothing
+behind it shifts. The last column is what the import says of the file.
 
 `python tests/video_matrix.py docs/video-matrix.md` makes this table; the tests check that it is
 true.

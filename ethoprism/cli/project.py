@@ -115,15 +115,20 @@ def demo(
 @app.command()
 def info(
     subject: Annotated[
-        Path | None, typer.Argument(metavar="[PROJECT|VIDEO]", help="What to describe.")
+        Path | None,
+        typer.Argument(
+            metavar="[PROJECT|VIDEO]", help="A project, a video, or a folder of images."
+        ),
     ] = None,
 ) -> None:
     """Describe a project, a video, or this installation."""
     from ethoprism import describe
+    from ethoprism.project import MANIFEST
+    from ethoprism.recording import FFMPEG, reader_of
 
     if subject is None:
         describe.installation()
-    elif subject.is_dir():
+    elif (subject / MANIFEST).exists() or (subject.is_dir() and reader_of(subject).name == FFMPEG):
         describe.project(open_project(subject))
     else:
         describe.video(subject)

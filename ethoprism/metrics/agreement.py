@@ -18,7 +18,7 @@ from jaxtyping import Float, Int, Int8, Num
 from ethoprism.annotation import PRESENT, UNOBSERVED
 from ethoprism.metrics import bootstrap
 from ethoprism.metrics.bouts import bouts_of, segment_hits
-from ethoprism.metrics.frames import f1, ratio
+from ethoprism.metrics.frames import Figures, f1, ratio
 from ethoprism.metrics.summary import FEWEST_RECORDINGS, IOU, IOU_NAMES
 
 PROBE = "the probe"
@@ -79,7 +79,7 @@ def krippendorff_alpha(sums: Float[np.ndarray, "... 3"]) -> Float[np.ndarray, ".
     Source: Krippendorff, Computing Krippendorff's Alpha-Reliability, 2011.
     """
     absent, present, disagreeing = np.moveaxis(sums, -1, 0)
-    return 1 - ratio((absent + present - 1) * disagreeing, absent * present)
+    return np.asarray(1 - ratio((absent + present - 1) * disagreeing, absent * present))
 
 
 def bout_counts(
@@ -97,10 +97,10 @@ def bout_counts(
 
 
 def bout_agreement(
-    bouts_a: Num[np.ndarray, "..."],
-    bouts_b: Num[np.ndarray, "..."],
-    hits_ab: Num[np.ndarray, "..."],
-    hits_ba: Num[np.ndarray, "..."],
+    bouts_a: Figures,
+    bouts_b: Figures,
+    hits_ab: Figures,
+    hits_ba: Figures,
 ) -> Float[np.ndarray, "..."]:
     """Segment F1 of two annotators, the mean with either as the truth, so that it has no side.
 

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int
 
 from ethoprism.annotation import runs
 
-Bouts = Int[np.ndarray, "bouts 2"]
+Bouts = Int[np.ndarray, "_ 2"]
 
 
 def bouts_of(present: Bool[np.ndarray, " frames"], known: Bool[np.ndarray, " frames"]) -> Bouts:
@@ -32,7 +32,7 @@ def overlapping(a: Bouts, b: Bouts) -> Int[np.ndarray, "pairs 2"]:
     return np.stack([i, np.repeat(first, count) + within], axis=1)
 
 
-def intersection_over_union(a: Bouts, b: Bouts) -> Float[np.ndarray, " bouts"]:
+def intersection_over_union(a: Bouts, b: Bouts) -> Float[np.ndarray, " _"]:
     """Frames in both bouts over frames in either, row by row; 0 where they share none."""
     shared = np.maximum(np.minimum(a[:, 1], b[:, 1]) - np.maximum(a[:, 0], b[:, 0]), 0)
     return shared / ((a[:, 1] - a[:, 0]) + (b[:, 1] - b[:, 0]) - shared)

@@ -9,6 +9,8 @@ from jaxtyping import Bool, Float, Int, Int8, Num
 
 from ethoprism.annotation import UNOBSERVED
 
+Figures = Num[np.ndarray, "..."] | np.number | float | int
+"""Numbers of any shape; numpy makes plain numbers of arrays without dimensions."""
 BACKGROUND = ("background", "none", "other")
 """Names by which data sets call the absence of all behaviours; no behaviours themselves."""
 _CHUNK_VALUES = 2**23
@@ -21,7 +23,7 @@ def scored(
     return (truth != UNOBSERVED) & (called != UNOBSERVED)
 
 
-def ratio(above: Num[np.ndarray, "..."], below: Num[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+def ratio(above: Figures, below: Figures) -> Float[np.ndarray, "..."]:
     """``above / below``, NaN where ``below`` is 0."""
     above, below = np.broadcast_arrays(above, below)
     result = np.full(above.shape, np.nan)
@@ -29,19 +31,17 @@ def ratio(above: Num[np.ndarray, "..."], below: Num[np.ndarray, "..."]) -> Float
     return result
 
 
-def precision(hits: Num[np.ndarray, "..."], called: Num[np.ndarray, "..."]) -> np.ndarray:
+def precision(hits: Figures, called: Figures) -> np.ndarray:
     """Share of what was called that is true. NaN where nothing was called."""
     return ratio(hits, called)
 
 
-def recall(hits: Num[np.ndarray, "..."], present: Num[np.ndarray, "..."]) -> np.ndarray:
+def recall(hits: Figures, present: Figures) -> np.ndarray:
     """Share of what is there that was called. NaN where nothing is there."""
     return ratio(hits, present)
 
 
-def f1(
-    hits: Num[np.ndarray, "..."], present: Num[np.ndarray, "..."], called: Num[np.ndarray, "..."]
-) -> Float[np.ndarray, "..."]:
+def f1(hits: Figures, present: Figures, called: Figures) -> Float[np.ndarray, "..."]:
     """Harmonic mean of precision and recall, ``2·hits / (present + called)``.
 
     Source: van Rijsbergen, Information Retrieval, 2nd ed., 1979. NaN where nothing is there: what

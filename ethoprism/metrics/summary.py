@@ -102,7 +102,7 @@ class Scores:
 def frame_seconds(times: Float[np.ndarray, " frames"]) -> Float[np.ndarray, " frames"]:
     """How long each frame lasts: until the next; the last as long as the median; 0 if alone."""
     gaps = np.diff(times)
-    return np.append(gaps, np.median(gaps) if len(gaps) else 0.0)
+    return np.append(gaps, np.median(gaps) if len(gaps) else 0.0)[: len(times)]
 
 
 def score(
@@ -125,7 +125,8 @@ def score(
         Of the bootstrap. Whole recordings are drawn, all subjects of one together, since they share
         its circumstances. With fewer than `FEWEST_RECORDINGS` there is too little to draw from, and
         about ``n_blocks`` contiguous blocks of equal length are drawn instead. That takes blocks
-        for independent, so for new recordings the intervals are too narrow.
+        for independent, so for new recordings the intervals are too narrow. Scores of bouts have
+        no interval then: a block's edge cuts a long bout into others.
     """
     added = _added([sums_of(p) for p in pairings])
     groups, drawn = _groups(pairings, n_blocks)
@@ -135,6 +136,10 @@ def score(
     each = [_added([sums_of(p) for p in group]) for group in groups]
     stacked = {name: np.stack([s[name] for s in each]) for name in each[0]}
     again = metrics_of(bootstrap.resample(stacked, weights))
+    if "blocks" in drawn:
+        # A cut makes other bouts of a long one, so blocks say nothing of how bouts vary.
+        for name in (*IOU_NAMES, "edit_all"):
+            again[name] = np.full_like(again[name], np.nan)
     point = {**metrics_of(added), **_adaptive(groups, len(behaviours))}
     for weighted, place in ((np.ones((1, len(groups))), point), (weights, again)):
         place["average_precision"] = _average_precision(groups, weighted, len(behaviours))
@@ -265,7 +270,7 @@ def metrics_of(sums: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         "chance_f1": np.where(s["present"] > 0, 2 * prevalence / (1 + prevalence), np.nan),
         **dict(zip(IOU_NAMES, segment, strict=True)),
         "edit": 1 - ratio(s["edit_distance"], s["edit_length"]),
-        "edit_all": 1 - ratio(s["edit_all"][..., 0], s["edit_all"][..., 1]),
+        "edit_all": np.asarray(1 - ratio(s["edit_all"][..., 0], s["edit_all"][..., 1])),
         "banos_detection": frames.f1(s["matched"], s["bouts"], s["called_bouts"]),
         "banos_overlap": ratio(s["overlap"], s["pairs"]),
         "banos_timing": ratio(s["timing"], s["pairs"]),

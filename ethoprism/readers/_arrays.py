@@ -46,8 +46,14 @@ class Layout:
         n = self.shape[self.time] if self.time >= 0 else 1
         return n, self.shape[self.rows], self.shape[self.columns]
 
-    def key(self, n: int) -> tuple[Any, ...]:
-        """The index of frame ``n``."""
+    @property
+    def place_of_time(self) -> int:
+        """Position of the time axis in ``array[key(slice)]``, where axes of length 1 are gone."""
+        kept = (self.time, self.rows, self.columns, self.channels)
+        return sum(0 <= axis < self.time for axis in kept)
+
+    def key(self, n: int | slice) -> tuple[Any, ...]:
+        """The index of frame ``n``, or of a slice of frames."""
         whole = (self.rows, self.columns, self.channels)
         return tuple(
             n if axis == self.time else slice(None) if axis in whole else 0

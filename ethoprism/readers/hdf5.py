@@ -33,6 +33,7 @@ ERRORS = (
 
 _WHAT = "an HDF5 file with an array of frames"
 _MOST_CHUNK = 2**30
+_CACHE = 2**28  # bytes of unpacked chunks
 _MOST_OBJECTS = 100_000
 
 
@@ -101,7 +102,8 @@ def open_file(path: Path, what: str) -> Any:
     import h5py
 
     try:
-        return h5py.File(path, "r", locking=False)
+        # HDF5 unpacks a chunk anew for every frame in it unless the chunk fits into its cache.
+        return h5py.File(path, "r", locking=False, rdcc_nbytes=_CACHE, rdcc_nslots=10_007)
     except ERRORS as error:
         raise unreadable(path, what, error) from error
 

@@ -241,9 +241,13 @@ def _table(stem: Path) -> tuple[np.ndarray, np.ndarray]:
             raise ValueError("a table that is too large")
         try:
             table = yaml.safe_load(text.read_bytes())
-            columns = [np.asarray(table[name]) for name in _TABLE]
+            # Aliases can make a short text a list of lists of billions: only numbers are taken.
+            plain = all(type(n) in (int, float) for name in _TABLE for n in table[name])
+            columns = [np.asarray(table[name]) for name in _TABLE if plain]
         except (yaml.YAMLError, TypeError, RecursionError) as error:
             raise ValueError("a damaged table") from error
+    if len(columns) != len(_TABLE):
+        raise ValueError("a table of other things than numbers")
     numbers, times = columns
     if numbers.ndim != 1 or numbers.shape != times.shape or numbers.dtype.kind not in "iuf":
         raise ValueError("columns that are not one number a frame")

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import lzma
 import math
 import struct
 import zlib
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -69,16 +67,16 @@ class _Stack:
 
         self.path = path
         self._file: Any = None
-        with _quiet():
-            try:
-                self._file = tifffile.TiffFile(path, _multifile=False)
-                self._choose(array)
-            except (InputError, VideoError):
-                self.close()
-                raise
-            except _ERRORS as error:
-                self.close()
-                raise unreadable(path, _WHAT, error) from error
+        try:
+            _pages(path)  # refuses a list that never ends, which tifffile would follow
+            self._file = tifffile.TiffFile(path, _multifile=False)
+            self._choose(array)
+        except (InputError, VideoError):
+            self.close()
+            raise
+        except _ERRORS as error:
+            self.close()
+            raise unreadable(path, _WHAT, error) from error
 
     def close(self) -> None:
         if self._file is not None:
@@ -168,8 +166,7 @@ class _Stack:
     def frame(self, n: int) -> np.ndarray | None:
         """Frame ``n`` as uint8 RGB; None if it is damaged."""
         try:
-            with _quiet():
-                image = self._contiguous(n) if self.offset is not None else self._paged(n)
+            image = self._contiguous(n) if self.offset is not None else self._paged(n)
         except _ERRORS:
             return None
         return to_rgb(self.layout.upright(image), self.bits)
@@ -183,8 +180,7 @@ class _Stack:
             If it cannot be decoded.
         """
         try:
-            with _quiet():
-                return self._contiguous(0) if self.offset is not None else self._paged(0)
+            return self._contiguous(0) if self.offset is not None else self._paged(0)
         except _ERRORS as error:
             raise unreadable(self.path, "a first frame that can be decoded", error) from error
 
@@ -314,7 +310,9 @@ def _pages(path: Path) -> tuple[int, bool]:
         (at,) = struct.unpack_from(order + ("Q" if big else "I"), head, 8 if big else 4)
         n, seen = 0, set()
         while at and n < _MOST_PAGES:
-            if at in seen or at >= length:
+            if at in seen:
+                raise unreadable(path, _WHAT, "a list of pages that leads back into itself")
+            if at >= length:
                 return n, False
             seen.add(at)
             following = _next_page(file, at, order, big)
@@ -338,18 +336,6 @@ def _next_page(file: BinaryIO, at: int, order: str, big: bool) -> int | None:
     return (
         struct.unpack(order + pointer, tail)[0] if len(tail) == struct.calcsize(pointer) else None
     )
-
-
-@contextmanager
-def _quiet():
-    """tifffile logs what it meets in damaged files; here that becomes an error or a finding."""
-    log = logging.getLogger("tifffile")
-    before = log.disabled
-    log.disabled = True
-    try:
-        yield
-    finally:
-        log.disabled = before
 
 
 READER = Reader(

@@ -24,6 +24,7 @@ from ethoprism.safety import read_json
 _WHAT = "a zarr folder with an array of frames"
 _MARKS = ("zarr.json", ".zarray", ".zgroup")
 _MOST_CHUNK = 2**30
+_CACHE = 2**28  # bytes of the frames of one chunk that are kept
 _DEEPEST = 4
 _MOST_FOLDERS = 10_000
 _SAMPLED = 32
@@ -94,9 +95,22 @@ def open_frames(recording: Recording) -> FrameSource:
     if plan.size != (recording.n_frames, recording.height, recording.width):
         raise changed(path)
 
+    each = math.prod(plan.size[1:]) * values.dtype.itemsize
+    many = int(values.chunks[plan.time]) if plan.time >= 0 else 1
+    many = many if many * each <= _CACHE else 1
+    kept: dict[int, np.ndarray] = {}
+
     def get(n: int) -> np.ndarray | None:
         try:
-            return to_rgb(plan.upright(np.asarray(values[plan.key(n)])), bits)
+            if plan.time < 0 or many == 1:
+                return to_rgb(plan.upright(np.asarray(values[plan.key(n)])), bits)
+            # zarr unpacks a chunk anew for every frame in it, so all its frames are read at once.
+            first = n - n % many
+            if first not in kept:
+                kept.clear()
+                kept[first] = np.asarray(values[plan.key(slice(first, first + many))])
+            image = np.take(kept[first], n - first, axis=plan.place_of_time)
+            return to_rgb(plan.upright(image), bits)
         except _ERRORS:
             return None
 
@@ -214,8 +228,8 @@ def _axes(path: Path, folder: Path, metadata: dict[str, Any]) -> str:
     """One letter an axis, from OME-Zarr, from format 3 or from xarray; empty if none says."""
     names: list[Any] = []
     if folder != path:
-        for axis in _multiscales(path).get("axes", []):
-            names.append(axis["name"] if isinstance(axis, dict) else axis)
+        axes = _multiscales(path).get("axes", [])
+        names = [axis["name"] if isinstance(axis, dict) else axis for axis in axes]
     names = (
         names or metadata.get("dimension_names") or _attributes(folder).get("_ARRAY_DIMENSIONS", [])
     )

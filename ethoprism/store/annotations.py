@@ -27,7 +27,7 @@ from ethoprism.annotation import (
     span_table,
 )
 from ethoprism.errors import LabelError, StorageError
-from ethoprism.store.lock import Holder
+from ethoprism.store.lock import Holder, user_name
 from ethoprism.store.operations import (
     Row,
     Rows,
@@ -72,7 +72,8 @@ class AnnotationStore:
         ``write`` takes the lock; ``read`` takes none and writes nothing; ``either`` writes if
         nobody else does and the disk lets it, and reads otherwise.
     annotator
-        Who labels. Rows that name nobody are given this name, and so are edits.
+        Who labels. Rows that name nobody are given this name, and so are edits. Without it, edits
+        name the login of whoever runs the process.
     blind
         Show, undo and redo what this annotator made, and nothing else.
 
@@ -222,7 +223,7 @@ class AnnotationStore:
 
     def exchange(self, removed: Rows, added: Rows, *, description: str, author: str = "") -> Edit:
         """Exchange whole rows with their ``id`` and ``uid`` as one edit; for merging."""
-        author = author or self.annotator
+        author = author or self.annotator or user_name()
         edit: Row = {
             "uid": new_uid(),
             "time": now(),

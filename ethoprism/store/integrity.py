@@ -13,6 +13,8 @@ _STORAGE = tuple(
     f"SQLITE_{name}"
     for name in ("BUSY", "LOCKED", "READONLY", "IOERR", "FULL", "CANTOPEN", "PERM", "NOMEM")
 )
+# Pages full of garbage may also give an error message that is no text.
+UNSOUND = (sqlite3.Error, UnicodeError)
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -20,8 +22,13 @@ def connect(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(path, isolation_level=None, timeout=10.0)
     # A rollback journal, unlike WAL, is also safe on network drives; EXTRA also syncs the folder,
     # so that a committed edit outlives a power cut.
-    db.execute("PRAGMA journal_mode=DELETE")
-    db.execute("PRAGMA synchronous=EXTRA")
+    try:
+        db.execute("PRAGMA journal_mode=DELETE")
+        db.execute("PRAGMA synchronous=EXTRA")
+        _distrust(db)
+    except BaseException:
+        db.close()
+        raise
     return db
 
 
@@ -30,7 +37,14 @@ def connect_reading(path: Path) -> sqlite3.Connection:
     name = path.resolve().as_uri()
     db = sqlite3.connect(f"{name}?mode=ro", uri=True, isolation_level=None, timeout=10.0)
     db.execute("PRAGMA query_only=ON")
+    _distrust(db)
     return db
+
+
+def _distrust(db: sqlite3.Connection) -> None:
+    """A file from elsewhere may call no function from its schema, and its pages are checked."""
+    db.execute("PRAGMA trusted_schema=OFF")
+    db.execute("PRAGMA cell_size_check=ON")
 
 
 def version_of(db: sqlite3.Connection, path: Path) -> int:
@@ -63,13 +77,19 @@ def problems_of(db: sqlite3.Connection, *, quick: bool = False) -> list[str]:
     """What is wrong with a store of this schema; an empty list if nothing is.
 
     Pages are checked by SQLite, and the content of every table against the digest that its last
-    operation left, unless ``quick``: then only SQLite's quick check and the numbers of rows.
+    operation left. With ``quick`` the indexes are not compared with their tables.
     """
     try:
         found = {r[0] for r in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         missing = [name for name in TABLES if name not in found]
         if missing:
             return [f"it has no table {', '.join(missing)}"]
+        strange = db.execute(
+            "SELECT name FROM sqlite_master WHERE type NOT IN ('table', 'index') "
+            "OR sql LIKE 'CREATE VIRTUAL%'"
+        ).fetchall()
+        if strange:  # it would run with every edit
+            return [f"it has a trigger, a view or a virtual table: {strange[0][0]!r}"]
         check = "quick_check" if quick else "integrity_check"
         pages = [row[0] for row in db.execute(f"PRAGMA {check}(3)")]
         if pages != ["ok"]:
@@ -80,7 +100,7 @@ def problems_of(db: sqlite3.Connection, *, quick: bool = False) -> list[str]:
             count = db.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608
             if count != state.digests[table][0]:
                 problems.append(f"{table} has {count} rows, not {state.digests[table][0]}")
-            elif not quick and table_digest(db, table) != state.digests[table]:
+            elif table_digest(db, table) != state.digests[table]:
                 problems.append(f"{table} does not hold what was last saved")
         return problems
     except (sqlite3.Error, KeyError, ValueError, TypeError) as error:
@@ -104,7 +124,7 @@ def unreadable(path: Path, found: str) -> ProjectError:
     )
 
 
-def is_storage(error: sqlite3.Error) -> bool:
+def is_storage(error: Exception) -> bool:
     """Whether an error tells of the disk or of other processes, and not of the file's content."""
     name = getattr(error, "sqlite_errorname", "")
     return name.startswith(_STORAGE)

@@ -42,17 +42,21 @@ class Holder:
     @classmethod
     def me(cls) -> Holder:
         """This process."""
-        try:
-            user = getpass.getuser()
-        except (KeyError, OSError):  # a user id without a name, as in some containers
-            user = "unknown"
         program = Path(sys.argv[0] if sys.argv and sys.argv[0] else sys.executable).name
-        return cls(user, socket.gethostname(), os.getpid(), now(), program)
+        return cls(user_name(), socket.gethostname(), os.getpid(), now(), program)
 
     def __str__(self) -> str:
         return (
             f"{self.user} on {self.host} ({self.program}, process {self.pid}, since {self.since})"
         )
+
+
+def user_name() -> str:
+    """The login name of whoever runs this process."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a user id without a name, as in some containers
+        return "unknown"
 
 
 class Locked(ProjectError):

@@ -55,14 +55,12 @@ def entries(path: Path, start: int = 0) -> Iterator[Entry]:
             start += len(line)
 
 
-def damaged_lines(path: Path) -> int:
-    """Number of lines that cannot be read, or that come after one that cannot."""
+def count_lines(path: Path) -> int:
+    """Number of lines, sound or not."""
+    if not path.exists():
+        return 0
     with path.open("rb") as file:
-        count = bad = 0
-        for line in file:
-            count += 1
-            bad = bad or (count if not _sound(line) else 0)
-    return count - bad + 1 if bad else 0
+        return sum(1 for _ in file)
 
 
 def damaged_around(path: Path, end: int) -> bool:

@@ -14,8 +14,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ethoprism.annotation import BOUT_COLUMNS, SPAN_COLUMNS
-from ethoprism.errors import StorageError
+from ethoprism.errors import InputError, StorageError
 from ethoprism.files import storage_error
+from ethoprism.recording import check_name
+from ethoprism.safety import guard_cell
 
 _FILES = (("bouts", BOUT_COLUMNS, ""), ("spans", SPAN_COLUMNS, ".observed"))
 # Writing a mirror may take this share of the time in which edits are made; a long recording's is
@@ -74,6 +76,10 @@ class Mirror:
     def write(self, db: sqlite3.Connection, recordings: Iterable[str]) -> None:
         """Write recordings' files; a failure is kept in ``problem`` and raises nothing."""
         names = list(recordings)
+        # A database from elsewhere may name recordings that would lead out of the folder.
+        safe = [name for name in names if _names_a_file(name)]
+        self._due.difference_update(set(names) - set(safe))
+        names = safe
         if self.folder is None or not names:
             self._due.difference_update(names)
             return
@@ -111,6 +117,14 @@ class Mirror:
         return sizes
 
 
+def _names_a_file(name: str) -> bool:
+    try:
+        check_name(name)
+    except InputError:
+        return False
+    return True
+
+
 def _write_csv(
     db: sqlite3.Connection, table: str, columns: tuple[str, ...], recording: str, path: Path
 ) -> None:
@@ -124,7 +138,8 @@ def _write_csv(
     with temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
-        writer.writerows(rows)
+        for row in rows:
+            writer.writerow([guard_cell(v) if isinstance(v, str) else v for v in row])
     temporary.replace(path)
 
 

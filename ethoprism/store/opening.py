@@ -21,6 +21,7 @@ from ethoprism.store.disk import (
     sync_folder,
 )
 from ethoprism.store.integrity import (
+    UNSOUND,
     NewerSchema,
     connect,
     connect_reading,
@@ -81,7 +82,7 @@ def open_for_writing(path: Path) -> Opened:
     """
     try:
         return _open_for_writing(path)
-    except sqlite3.Error as error:
+    except UNSOUND as error:
         if is_storage(error):
             raise _cannot_write(path, str(error)) from error
         raise unreadable(path, str(error)) from error
@@ -106,7 +107,7 @@ def open_for_reading(path: Path) -> Opened:
             if opened is not None:
                 return opened
         return _read_copy(path, damage)
-    except sqlite3.Error as error:
+    except UNSOUND as error:
         raise unreadable(path, str(error)) from error
     except OSError as error:
         raise StorageError(
@@ -164,7 +165,7 @@ def _look(path: Path) -> tuple[int, list[str]]:
         if not can_recover(path):
             raise
         return SCHEMA_VERSION, ["its first page is that of another file"]
-    except sqlite3.Error as error:
+    except UNSOUND as error:
         if is_storage(error):
             raise
         return SCHEMA_VERSION, [str(error)]
@@ -253,7 +254,7 @@ def _read_in_place(path: Path) -> tuple[Opened | None, str]:
 
     try:
         db = connect_reading(path)
-    except sqlite3.Error as error:
+    except UNSOUND as error:
         return None, str(error)
     try:
         version = version_of(db, path)
@@ -274,7 +275,7 @@ def _read_in_place(path: Path) -> tuple[Opened | None, str]:
         if not can_recover(path):
             raise
         return None, "its first page is that of another file"
-    except sqlite3.Error as error:
+    except UNSOUND as error:
         db.close()
         return None, str(error)
 

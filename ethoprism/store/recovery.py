@@ -12,7 +12,7 @@ from pathlib import Path
 from ethoprism.errors import LabelError
 from ethoprism.store import log
 from ethoprism.store.disk import journal_path, log_path, set_aside, snapshot_folder, sync_folder
-from ethoprism.store.integrity import connect, problems_of
+from ethoprism.store.integrity import UNSOUND, connect, problems_of
 from ethoprism.store.operations import State, read_state, replay, write_state
 from ethoprism.store.schema import create
 from ethoprism.store.snapshots import snapshots_of
@@ -65,14 +65,12 @@ def rebuild(store: Path, target: Path) -> tuple[State, str, int, tuple[str, ...]
     not be recovered; ``None`` if there is nothing to make it from.
     """
     history = list(_history(store))
-    bad = sum(log.damaged_lines(p) for p in _log_files(store))
-    lost = (f"{bad} lines of the log, which are damaged or come after one that is",) if bad else ()
     for snapshot in reversed(snapshots_of(store)):
         shutil.copyfile(snapshot.path, target)
         source = f"the snapshot {snapshot.name}"
         result = _replayed(target, history, source)
         if result is not None:
-            return (*result, lost)
+            return (*result, _lost(store, result[0]))
     begun = [e for e in history if e.data["kind"] == "begin" and e.data["n"] == 0]
     if begun:
         target.unlink(missing_ok=True)
@@ -85,7 +83,7 @@ def rebuild(store: Path, target: Path) -> tuple[State, str, int, tuple[str, ...]
             db.close()
         result = _replayed(target, history, "the log alone")
         if result is not None:
-            return (*result, lost)
+            return (*result, _lost(store, result[0]))
     return None
 
 
@@ -175,11 +173,21 @@ def _history(store: Path) -> Iterable[log.Entry]:
         yield from log.entries(path)
 
 
+def _lost(store: Path, state: State) -> tuple[str, ...]:
+    """What the log has behind the last operation that could be recovered; lines are numbered."""
+    path = log_path(store)
+    first = next(log.entries(path), None)
+    missing = log.count_lines(path) - (state.n - first.data["n"] + 1 if first else 0)
+    if missing <= 0:
+        return ()
+    return (f"{missing} lines of the log, which are damaged or come after one that is",)
+
+
 def _replayed(target: Path, history: list[log.Entry], source: str) -> tuple[State, str, int] | None:
     """Apply to a copy what the log holds after it; ``None`` if the copy is not sound."""
     try:
         db = connect(target)
-    except sqlite3.DatabaseError:
+    except UNSOUND:
         return None
     try:
         if problems_of(db):
@@ -196,7 +204,7 @@ def _replayed(target: Path, history: list[log.Entry], source: str) -> tuple[Stat
         write_state(db, state)
         db.execute("COMMIT")
         return (state, source, done) if not problems_of(db) else None
-    except (sqlite3.Error, LabelError, KeyError, TypeError):
+    except (*UNSOUND, LabelError, KeyError, TypeError):
         return None
     finally:
         db.close()

@@ -9,15 +9,23 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
-
-import atheris  # type: ignore[import-not-found]
+from typing import Any
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
 
+atheris: Any = import_module("atheris")
+
 with atheris.instrument_imports(include=["ethoprism"]):
+    for _name in ("fmf", "norpix", "ufmf"):
+        import_module(f"ethoprism.readers.{_name}")
     from targets import TARGETS
 
+    import ethoprism.exchange.bouts_csv
+    import ethoprism.exchange.frames_csv
+    import ethoprism.timing  # noqa: F401
     from ethoprism.errors import EthoPrismError
 
 
@@ -34,10 +42,8 @@ def main() -> None:
 
     def one(data: bytes) -> None:
         case.write_bytes(data)
-        try:
+        with suppress(EthoPrismError):
             TARGETS[target].run(folder)
-        except EthoPrismError:
-            pass
 
     atheris.Setup([sys.argv[0], str(corpus), *sys.argv[3:]], one)
     atheris.Fuzz()

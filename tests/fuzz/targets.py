@@ -70,8 +70,8 @@ def _folder(root: Path, name: str) -> Path:
 
 
 def _only(folder: Path) -> Path:
-    """The case's one file or folder."""
-    return next(iter(sorted(folder.iterdir())), folder / "nothing")
+    """The case's one file or folder; the last by name, where a sample lies beside others."""
+    return next(iter(sorted(folder.iterdir(), reverse=True)), folder / "nothing")
 
 
 # --- recordings
@@ -199,6 +199,18 @@ def _make_norpix(root: Path) -> None:
     struct.pack_into("<d", head, 584, 25.0)
     body = b"".join(f.tobytes() + struct.pack("<IHH", i, 0, 0) for i, f in enumerate(_frames()))
     (_folder(root, "a") / "s.seq").write_bytes(bytes(head) + body)
+
+
+def _samples_of(reader: str) -> Callable[[Path], None]:
+    """The samples that the tests of the readers are made with."""
+
+    def make(root: Path) -> None:
+        cases = import_module("readers.format_samples").CASES
+        for i, (name, sample) in enumerate(sorted(cases.values(), key=lambda case: case[0])):
+            if name == reader:
+                sample(_folder(root, f"{i:03d}"))
+
+    return make
 
 
 def _read_by(name: str) -> Callable[[Path], None]:
@@ -400,8 +412,8 @@ def _make_weights(root: Path) -> None:
     from ethoprism.backbones.weights import write_safetensors
 
     values = {k: np.ones(shape, np.float32) for k, shape in _LAYOUT.items()}
-    np.savez(_folder(root, "a") / "w.npz", **values)
-    np.savez_compressed(_folder(root, "b") / "w.npz", **values)
+    np.savez(_folder(root, "a") / "w.npz", **values)  # type: ignore[arg-type]
+    np.savez_compressed(_folder(root, "b") / "w.npz", **values)  # type: ignore[arg-type]
     write_safetensors(_folder(root, "c") / "w.safetensors", values)
 
 
@@ -500,6 +512,8 @@ TARGETS: dict[str, Target] = {
     "fmf": Target(_make_fmf, _read_by("fmf")),
     "ufmf": Target(_make_ufmf, _read_by("ufmf")),
     "norpix": Target(_make_norpix, _read_by("norpix")),
+    "imgstore": Target(_samples_of("imgstore"), _read_by("imgstore")),
+    "nwb": Target(_samples_of("nwb"), _read_by("nwb")),
     "frame times": Target(_make_times, _run_times),
     "manifest": Target(_make_manifest, _run_manifest),
     "frame caches": Target(_make_caches, _run_caches, lambda: _sound_project()),

@@ -48,9 +48,7 @@ def test_alpha_of_a_published_example():
 def test_agreement_has_no_side(pair: tuple[np.ndarray, np.ndarray]):
     def scores(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         n_a, n_b, ab, ba = agreement.bout_counts(a, b, IOU)
-        return agreement.bout_agreement(
-            np.array(n_a), np.array(n_b), np.array(ab), np.array(ba)
-        )
+        return agreement.bout_agreement(np.array(n_a), np.array(n_b), np.array(ab), np.array(ba))
 
     assert np.allclose(scores(*pair), scores(*pair[::-1]), equal_nan=True)
     kappas = [agreement.cohen_kappa(agreement.pair_counts(*p)) for p in (pair, pair[::-1])]
@@ -84,9 +82,7 @@ def test_the_probe_is_compared_with_each_annotator_beside_them():
 
 
 def test_few_recordings_have_no_interval_and_three_annotators_have_a_common_alpha():
-    labels = {
-        key: {**found, "cleo": found["ann"]} for key, found in labels_of(2, 0.0).items()
-    }
+    labels = {key: {**found, "cleo": found["ann"]} for key, found in labels_of(2, 0.0).items()}
     table = agreement.annotator_agreement(labels, ["a", "b"], n_resamples=50)
     assert table["kappa_low"].isna().all()
     together = table[table["annotators"] == agreement.ALL]

@@ -40,7 +40,9 @@ def test_the_edit_distance_is_levenshteins(a: list[int], b: list[int]):
 
 @given(
     st.integers(0, 25).flatmap(
-        lambda n: st.tuples(*(arrays(np.int8, (n, 3), elements=st.sampled_from([-1, 0, 1, 1])),) * 2)
+        lambda n: st.tuples(
+            *(arrays(np.int8, (n, 3), elements=st.sampled_from([-1, 0, 1, 1])),) * 2
+        )
     )
 )
 def test_edit_counts_compare_the_orders_of_bouts_stretch_by_stretch(

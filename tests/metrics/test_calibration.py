@@ -1,5 +1,7 @@
 """Calibration errors equal their definitions."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -47,7 +49,7 @@ def test_the_adaptive_error_is_that_of_parts_of_equal_size(
     if n < n_bins:
         edges, sizes = list(range(n + 1)), {1}
     total = 0.0
-    for a, b in zip(edges[:-1], edges[1:], strict=True):
+    for a, b in pairwise(edges):
         assert b - a in sizes
         part = order[a:b]
         total += abs(probability[part].mean() - truth[part].mean()) * len(part) / n

@@ -11,6 +11,7 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -309,7 +310,7 @@ def zarr(folder: Path, kind: str = "v3") -> Written:
     if kind in ("v2", "v3"):
         array = library.create_array(
             str(path), shape=gray.shape, dtype="uint8", chunks=(2, HEIGHT, WIDTH),
-            zarr_format=int(kind[1]),
+            zarr_format=2 if kind == "v2" else 3,
         )  # fmt: skip
         array[:] = gray
         return Written(path, rgb(gray), None)
@@ -332,8 +333,12 @@ def zarr(folder: Path, kind: str = "v3") -> Written:
 def nwb(folder: Path, kind: str = "timestamps") -> Written:
     from datetime import UTC, datetime
 
-    from pynwb import NWBHDF5IO, NWBFile
-    from pynwb.image import ImageSeries
+    # pynwb makes the arguments of its classes from the schema, which type checkers cannot see.
+    import pynwb
+
+    NWBHDF5IO: Any = pynwb.NWBHDF5IO
+    NWBFile: Any = pynwb.NWBFile
+    ImageSeries: Any = pynwb.image.ImageSeries
 
     path = folder / "session.nwb"
     file = NWBFile("test", "test", datetime(2020, 1, 1, tzinfo=UTC))

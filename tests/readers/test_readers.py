@@ -111,9 +111,8 @@ def test_threads_may_share_a_source(case: tuple[str, Written]):
         truth = frames[:]
 
         def check(seed: int) -> None:
-            for n in np.random.default_rng(seed).integers(0, N, 12):
-                if not np.array_equal(frames[n], truth[n]):
-                    failures.append(f"frame {n}")
+            numbers = np.random.default_rng(seed).integers(0, N, 12)
+            failures.extend(f"{n}" for n in numbers if not np.array_equal(frames[n], truth[n]))
 
         threads = [threading.Thread(target=check, args=(seed,)) for seed in range(3)]
         for thread in threads:
