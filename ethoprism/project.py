@@ -6,13 +6,10 @@ the ethogram. ``recordings.csv`` lists the recordings. Both are replaced atomica
 
 from __future__ import annotations
 
-import csv
-import io
-import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 import numpy as np
 import tomlkit
@@ -20,18 +17,19 @@ from tomlkit.exceptions import TOMLKitError
 
 from ethoprism import registry
 from ethoprism.crops import WHOLE, Crop
-from ethoprism.errors import InputError, ProjectError, VideoError
+from ethoprism.errors import ProjectError, VideoError
 from ethoprism.ethogram import Ethogram
 from ethoprism.files import replacing, write_text
 from ethoprism.frame_index import FrameIndex, load_index, save_index
 from ethoprism.frame_source import Reader
 from ethoprism.recording import FFMPEG, Recording, check_name, open_recording
-from ethoprism.safety import MOST_FRAMES, guard_cell, load_npy, read_text, unguard_cell
+from ethoprism.recording_table import Entry, read_entries, write_entries
+from ethoprism.safety import load_npy, read_text
 from ethoprism.timing import read_frame_times, write_frame_times
 
 SCHEMA_VERSION = 1
 MANIFEST = "ethoprism.toml"
-_LONGEST_SIDE = 2**16  # pixels
+RECORDINGS = "recordings.csv"
 
 
 @dataclass(frozen=True)
@@ -46,43 +44,6 @@ class Settings:
     pooling: int | None = None
     crop: str = WHOLE
     """How frames are cut, as `ethoprism.crops.Crop` writes it."""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A line of ``recordings.csv``: a recording without its frame times.
-
-    Attributes
-    ----------
-    id, path, content_key, n_frames, height, width, reader, array
-        As in `Recording`; the path is relative to the project where it lies in or beside it.
-    times
-        Where frame times come from: empty for the file itself, ``table`` for a table that was
-        given and is kept in ``frame_times/<id>.csv``.
-    region
-        The part of the frame that counts, as ``left,top,width,height`` in pixels; empty for all.
-    session, offset, drift
-        Recordings of one session are views of the same events: the session's time is
-        ``offset + (1 + drift) * time``, in seconds. Empty, 0 and 0 where there is one view.
-    """
-
-    id: str
-    path: str
-    content_key: str
-    n_frames: int
-    height: int
-    width: int
-    reader: str = FFMPEG
-    array: str = ""
-    times: str = ""
-    region: str = ""
-    session: str = ""
-    offset: float = 0.0
-    drift: float = 0.0
-
-
-_COLUMNS = tuple(field.name for field in fields(Entry))
-_FIRST_COLUMNS = _COLUMNS[:6]  # those without a default
 
 
 @dataclass(frozen=True)
@@ -104,7 +65,7 @@ class Project:
             )
         project = cls(folder, settings, ethogram, ())
         project._write_manifest()
-        project._write_recordings()
+        write_entries(folder / RECORDINGS, project.entries)
         return project
 
     @classmethod
@@ -132,7 +93,7 @@ class Project:
                 )
         settings = _settings(manifest, tables["extraction"])
         ethogram = Ethogram.from_dict(tables["ethogram"])
-        return cls(folder, settings, ethogram, _read_recordings(folder / "recordings.csv"))
+        return cls(folder, settings, ethogram, read_entries(folder / RECORDINGS))
 
     @property
     def recording_ids(self) -> tuple[str, ...]:
@@ -226,6 +187,7 @@ class Project:
 
     def with_settings(self, settings: Settings) -> Project:
         """This project with other settings of extraction."""
+        self._require_current()
         project = replace(self, settings=settings)
         project._write_manifest()
         return project
@@ -246,8 +208,9 @@ class Project:
             recording.array,
             "table" if recording.times_from else "",
         )
-        known = {e.id: e for e in self.entries}
-        same_content = [e for e in self.entries if e.content_key == entry.content_key]
+        entries = self._entries_now()
+        known = {e.id: e for e in entries}
+        same_content = [e for e in entries if e.content_key == entry.content_key]
         if same_content:
             times = entry.times or same_content[0].times
             entry = replace(same_content[0], path=entry.path, times=times)
@@ -265,22 +228,36 @@ class Project:
             given = read_frame_times(self._table_path(entry.id), entry.n_frames).times
             recording = replace(recording, frame_times=given)
         self._cache(replace(recording, id=entry.id))
-        project._write_recordings()
+        write_entries(self.folder / RECORDINGS, project.entries)
         return project
 
     def with_entry(self, entry: Entry) -> Project:
         """This project with the line of a recording replaced; a `ProjectError` if there is none."""
         self.entry(entry.id)
-        entries = tuple(entry if e.id == entry.id else e for e in self.entries)
+        entries = tuple(entry if e.id == entry.id else e for e in self._entries_now())
         project = replace(self, entries=entries)
-        project._write_recordings()
+        write_entries(self.folder / RECORDINGS, project.entries)
         return project
 
     def with_ethogram(self, ethogram: Ethogram) -> Project:
         """This project with another ethogram."""
+        self._require_current()
         project = replace(self, ethogram=ethogram)
         project._write_manifest()
         return project
+
+    def _entries_now(self) -> tuple[Entry, ...]:
+        """The lines as they are on the disk: another program may have added some meanwhile."""
+        return read_entries(self.folder / RECORDINGS)
+
+    def _require_current(self) -> None:
+        """Raise a `ProjectError` if the manifest was changed since this value was read."""
+        now = Project.open(self.folder)
+        if (now.settings, now.ethogram) != (self.settings, self.ethogram):
+            raise ProjectError(
+                f"{self.folder / MANIFEST} was changed by another program meanwhile",
+                remedy="Do it again: the newer version is read first. Nothing was changed.",
+            )
 
     def _with_times(self, entry: Entry, recording: Recording) -> Recording:
         """The recording with its times and its index, from the caches where they are sound."""
@@ -366,15 +343,6 @@ class Project:
                 document[name] = value
         write_text(self.folder / MANIFEST, tomlkit.dumps(document))
 
-    def _write_recordings(self) -> None:
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(_COLUMNS), lineterminator="\n")
-        writer.writeheader()
-        for entry in self.entries:
-            cells = asdict(entry).items()
-            writer.writerow({k: guard_cell(v) if isinstance(v, str) else v for k, v in cells})
-        write_text(self.folder / "recordings.csv", text.getvalue())
-
 
 def _check_version(manifest: Path, version: object) -> None:
     if not isinstance(version, int) or version > SCHEMA_VERSION:
@@ -403,52 +371,3 @@ def _settings(manifest: Path, table: Mapping[str, Any]) -> Settings:
                 found=f"{name} = {value!r}",
             )
     return Settings(**{**table, "crop": Crop.parse(table.get("crop", WHOLE)).text})
-
-
-def _entry(row: Mapping[str, str]) -> Entry:
-    kinds = get_type_hints(Entry)
-    values: dict[str, Any] = {
-        name: unguard_cell(text) if kinds[name] is str else kinds[name](text)
-        for name, text in row.items()
-    }
-    entry = Entry(**values)
-    check_name(entry.id)
-    if min(entry.n_frames, entry.height, entry.width) < 1:
-        raise ValueError("frames, height and width are positive numbers")
-    if entry.n_frames > MOST_FRAMES or max(entry.height, entry.width) > _LONGEST_SIDE:
-        raise ValueError(f"{entry.n_frames:,} frames of {entry.width:,}×{entry.height:,} pixels")
-    if any("\0" in value for value in (entry.path, entry.reader, entry.array, entry.session)):
-        raise ValueError("a cell holds a NUL character")
-    if not math.isfinite(entry.offset) or not math.isfinite(entry.drift) or entry.drift <= -1:
-        raise ValueError("offset and drift are finite numbers, and the drift is above -1")
-    return entry
-
-
-def _read_recordings(path: Path) -> tuple[Entry, ...]:
-    if not path.is_file():
-        raise ProjectError(f"{path} is missing", remedy="Restore it, or add the recordings anew.")
-    try:
-        rows = list(csv.reader(io.StringIO(read_text(path), newline="")))
-    except (OSError, ValueError, csv.Error) as error:
-        raise ProjectError(f"{path} cannot be read", found=str(error)) from error
-    header = rows[0] if rows else []
-    if not set(_FIRST_COLUMNS) <= set(header) <= set(_COLUMNS) or len(set(header)) < len(header):
-        raise ProjectError(
-            f"{path} has other columns than it should",
-            expected=", ".join(_COLUMNS),
-            found=", ".join(header) or "none",
-        )
-    entries: dict[str, Entry] = {}
-    for number, row in enumerate(rows[1:], start=2):
-        if not row:
-            continue
-        try:
-            entry = _entry(dict(zip(header, row, strict=True)))
-        except (ValueError, TypeError, OverflowError, InputError) as error:
-            raise ProjectError(
-                f"Line {number} of {path} cannot be read", found=str(error)
-            ) from error
-        if entry.id in entries:
-            raise ProjectError(f"{path} lists {entry.id!r} twice")
-        entries[entry.id] = entry
-    return tuple(entries.values())

@@ -18,7 +18,7 @@ import numpy as np
 from ethoprism import registry
 from ethoprism.errors import InputError, VideoError
 from ethoprism.frame_index import Findings, FrameIndex, Picture
-from ethoprism.frame_source import FrameSource, Reader
+from ethoprism.frame_source import Contents, FrameSource, Reader
 
 FFMPEG = "ffmpeg"
 """The reader of everything that no other reader claims."""
@@ -198,7 +198,7 @@ def open_recording(
     check_name(name)
     chosen: Reader = registry.load("readers", reader) if reader else reader_of(path)
     contents = chosen.inspect(path, array)
-    times = _times(path, contents.n_frames, contents.frame_times, frame_times)
+    times = _times(path, contents, frame_times)
     report = _report(times, contents.findings)
     if report.damaged and not accept_damaged:
         raise VideoError(
@@ -321,9 +321,8 @@ def check_name(name: str, what: str = "recording") -> str:
     return name
 
 
-def _times(
-    path: Path, n_frames: int, stated: np.ndarray | None, given: np.ndarray | None
-) -> np.ndarray:
+def _times(path: Path, contents: Contents, given: np.ndarray | None) -> np.ndarray:
+    n_frames, stated = contents.n_frames, contents.frame_times
     if given is not None:
         if given.shape != (n_frames,):
             raise InputError(
@@ -336,6 +335,7 @@ def _times(
         raise InputError(
             f"{path.name} does not state when its frames were shown",
             expected="a table of frame times, or a frame rate",
+            found="; ".join(contents.findings.notes),
             remedy="Give --frame-times FILE, or --rate FRAMES_PER_SECOND if it was constant.",
         )
     return stated
@@ -347,7 +347,8 @@ def _report(times: np.ndarray, findings: Findings) -> ImportReport:
     usual = float(np.median(moving)) if len(moving) else math.nan
     duplicates = np.flatnonzero(intervals <= 0) + 1
     # Each timestamp is rounded to a tick, so an interval may be off by one tick and no more.
-    rounding = findings.tick * 1.001 + abs(float(times[-1])) * 1e-12
+    # Seconds since 1970 leave float64 only some digits behind the point.
+    rounding = findings.tick * 1.001 + 4 * float(np.spacing(abs(times[-1])))
     regular = abs(moving - usual) <= rounding
     long = moving > 1.5 * usual
     variable = bool((~regular & ~long).any()) or bool(long.mean() > 0.1 if len(long) else False)

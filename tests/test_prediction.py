@@ -74,6 +74,6 @@ def test_a_prediction_is_found_again_only_for_its_probe_and_video(tmp_path: Path
     assert (back.behaviours, back.backbone) == (p.behaviours, p.backbone)
     for wrong in ({"probe": "x", "content_key": "content"}, {"probe": "probe", "content_key": "x"}):
         with pytest.raises(ProjectError, match="ethoprism predict"):
-            load_prediction(path, **wrong)
+            load_prediction(path, **wrong)  # type: ignore[arg-type]
     with pytest.raises(ProjectError, match="ethoprism predict"):
         load_prediction(tmp_path / "none.zarr", probe="probe", content_key="content")

@@ -78,8 +78,13 @@ def track_import(
     pairs = [pair.partition("=") for pair in split_names(rename)]
     if any(not sign for _, sign, _ in pairs):
         raise InputError("--rename takes pairs OLD=NEW, separated by commas", found=rename)
-    n_frames = opened.entry(recording).n_frames
-    tracks, notes = read_tracks(file, n_frames, min_likelihood=min_likelihood)
+    entry = opened.entry(recording)
+    tracks, notes = read_tracks(
+        file,
+        entry.n_frames,
+        min_likelihood=min_likelihood,
+        frame_size=(entry.height, entry.width),
+    )
     tracks = renamed(tracks, {old.strip(): new.strip() for old, _, new in pairs})
     subjects.save_tracks(opened, recording, tracks, overwrite=overwrite)
     console.table(subjects.track_table(tracks), f"{recording}: tracks of {file.name}")

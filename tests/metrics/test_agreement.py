@@ -1,6 +1,7 @@
 """Agreement equals scikit-learn's kappa and the definitions of alpha."""
 
 import warnings
+from typing import Any
 
 import numpy as np
 import pytest
@@ -73,7 +74,7 @@ def test_the_probe_is_compared_with_each_annotator_beside_them():
         "the probe, bob",
         "ann, bob",
     ]
-    rows = table.set_index(["annotators", "behaviour"])
+    rows: Any = table.set_index(["annotators", "behaviour"])
     assert (rows.loc["the probe, ann", "kappa"] == 1).all()
     assert (rows["frames"] == [1200, 1200, 900, 900, 900, 900]).all()
     people = rows.loc["ann, bob"]

@@ -1,5 +1,7 @@
 """Frame scores equal scikit-learn's."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
@@ -18,7 +20,7 @@ pairs = st.integers(1, 40).flatmap(
 def test_precision_recall_and_f1_are_scikit_learns(pair: tuple[np.ndarray, np.ndarray]):
     truth, called = pair
     hits, present, n_called = (np.array(x.sum()) for x in (truth & called, truth, called))
-    nan = {"zero_division": np.nan}
+    nan: Any = {"zero_division": np.nan}
     ours = frames.precision(hits, n_called), frames.recall(hits, present)
     assert np.allclose(
         ours,

@@ -1,5 +1,7 @@
 """The table of all scores: sums that add up, intervals that are drawn right, support beside."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -28,9 +30,9 @@ def noisy(name: str, n: int = 300, seed: int = 0, subject: str = "") -> Pairing:
 @settings(max_examples=60)
 @given(state_columns())
 def test_frame_scores_are_those_of_the_probes_own_table(pair: tuple[np.ndarray, np.ndarray]):
-    p = pairing(*(column[:, None] for column in pair))
-    old = evaluate.frame_scores(p.truth, p.called, p.probability, ["x"]).loc["x"]
-    new = score([p], ["x"], n_resamples=2).table.loc["x"]
+    p = pairing(pair[0][:, None], pair[1][:, None])
+    old: Any = evaluate.frame_scores(p.truth, p.called, p.probability, ["x"]).loc["x"]
+    new: Any = score([p], ["x"], n_resamples=2).table.loc["x"]
     for name in ("frames", "present", "bouts"):
         assert new[name] == old[name]
     names = ["recall", "f1", "chance_f1", "average_precision"]
@@ -47,10 +49,11 @@ def test_frame_scores_are_those_of_the_probes_own_table(pair: tuple[np.ndarray, 
 @given(state_columns(), state_columns())
 def test_sums_add_up_over_a_gap(first: tuple, second: tuple):
     gap = np.full(1, -1, np.int8)
-    parts = [pairing(*(c[:, None] for c in pair)) for pair in (first, second)]
-    joined = pairing(
-        *(np.concatenate([a, gap, b])[:, None] for a, b in zip(first, second, strict=True))
+    parts = [pairing(pair[0][:, None], pair[1][:, None]) for pair in (first, second)]
+    truth, called = (
+        np.concatenate([a, gap, b])[:, None] for a, b in zip(first, second, strict=True)
     )
+    joined = pairing(truth, called)
     whole, each = sums_of(joined), [sums_of(p) for p in parts]
     for name, value in whole.items():
         if not name.endswith("_s") and name != "seconds":  # the last frame's length is a guess
@@ -60,7 +63,7 @@ def test_sums_add_up_over_a_gap(first: tuple, second: tuple):
 def test_a_perfect_prediction_has_the_best_of_all_scores():
     truth = noisy("r").truth
     p = pairing(truth, truth)
-    row = score([p], ["a", "b"], n_resamples=10).table.loc["a"]
+    row: Any = score([p], ["a", "b"], n_resamples=10).table.loc["a"]
     ones = ("precision", "recall", "f1", "average_precision", *summary.IOU_NAMES, "edit")
     banos = ("detection", "overlap", "timing", "continuity")
     for name in (*ones, *(f"banos_{part}" for part in banos)):
@@ -75,7 +78,7 @@ def test_what_is_undefined_is_nan_and_its_support_is_beside_it():
     truth[:, 1] = -1
     called = truth.clip(0)
     called[10:20, 0] = 1
-    table = score([pairing(truth, called)], ["never", "unobserved"], n_resamples=10).table
+    table: Any = score([pairing(truth, called)], ["never", "unobserved"], n_resamples=10).table
     never, unobserved = table.loc["never"], table.loc["unobserved"]
     assert (never["frames"], never["present"], never["called"]) == (50, 0, 10)
     assert never["precision"] == 0  # all of what was called is wrong
@@ -94,7 +97,7 @@ def test_the_time_share_goes_by_the_frames_own_durations():
     assert frame_seconds(times).tolist() == [1, 1, 10, 1]
     truth, called = (np.array([c], np.int8).T for c in ([0, 0, 1, 0], [0, 1, 1, -1]))
     p = Pairing("r", "", truth, called, called * 0.5, times, frame_seconds(times))
-    row = score([p], ["x"], n_resamples=2).table.loc["x"]
+    row: Any = score([p], ["x"], n_resamples=2).table.loc["x"]
     assert row["seconds"] == 12
     assert row["time_share"] == pytest.approx(10 / 12)
     assert row["time_share_error"] == pytest.approx(1 / 12)
@@ -103,7 +106,7 @@ def test_the_time_share_goes_by_the_frames_own_durations():
 
 def test_recordings_are_drawn_whole_and_subjects_of_one_together():
     many = [noisy(f"r{i}", seed=i, subject=s) for i in range(6) for s in ("f", "m")]
-    scores = score(many, ["a", "b"], n_resamples=400)
+    scores: Any = score(many, ["a", "b"], n_resamples=400)
     assert scores.drawn == "6 recordings"
     each = [sum(sums_of(p)["hits"] for p in many[i : i + 2]) for i in range(0, 12, 2)]
     called = [sum(sums_of(p)["called"] for p in many[i : i + 2]) for i in range(0, 12, 2)]
@@ -117,7 +120,7 @@ def test_recordings_are_drawn_whole_and_subjects_of_one_together():
 
 
 def test_few_recordings_are_drawn_in_blocks_and_the_result_says_so():
-    scores = score([noisy("r", 1000)], ["a", "b"], n_resamples=200)
+    scores: Any = score([noisy("r", 1000)], ["a", "b"], n_resamples=200)
     assert scores.drawn == "20 blocks of up to 50 scored frames"
     for name in summary.WITH_INTERVAL:
         low, high = scores.table[f"{name}_low"], scores.table[f"{name}_high"]
@@ -180,7 +183,7 @@ def test_sums_may_have_any_leading_dimensions():
 
 def test_nothing_scored_gives_an_empty_table_of_nan():
     nothing = np.full((5, 1), -1, np.int8)
-    scores = score([pairing(nothing, nothing)], ["x"], n_resamples=5)
+    scores: Any = score([pairing(nothing, nothing)], ["x"], n_resamples=5)
     assert scores.drawn == "nothing: no frame is scored"
     assert scores.table.loc["x", "frames"] == 0
     assert np.isnan(scores.overall["mean_average_precision"])
