@@ -15,6 +15,7 @@ import argparse
 import json
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -53,16 +54,25 @@ def project_of(videos: Path, folder: Path, step: int) -> Project:
     return importing.apply_import(project, preview, description="pose-derived labels")
 
 
-def cross_validate(project: Project, item: LabelledTokens, folds: int, seed: int):
-    """States that each fold's probe decided for its test blocks, and their probabilities."""
-    names = project.ethogram.names
+def cross_validate(
+    project: Project,
+    item: LabelledTokens,
+    folds: Sequence[int],
+    seed: int,
+    names: Sequence[str] = (),
+):
+    """States that each fold's probe decided for its test blocks, their probabilities, seconds.
+
+    ``names`` are the columns of the item's states; the whole ethogram by default.
+    """
+    names = names or project.ethogram.names
     recording = project.recording(NAME)
     states = np.full((recording.n_frames, len(names)), -1, np.int8)
     probability = np.zeros(states.shape, np.float32)
     context = max(item.store.key.length // 2, 1)
     gap = split_gap(item.store.key, context)
     seconds = []
-    for fold in range(folds):
+    for fold in folds:
         blocks = (2 * fold, 2 * fold + 1)
         segments = split_blocks(NAME, item.states, gap=gap, test_blocks=blocks, seed=seed)
         began = time.perf_counter()
@@ -104,7 +114,7 @@ def main() -> None:
         truth = workflow.label_states(project, [NAME], project.ethogram.names)[NAME]
         store = workflow.open_tokens(project, key, Unit(NAME))
         item = LabelledTokens(NAME, store, truth[:: key.step])
-        folds = 1 if options.quick else FOLDS
+        folds = range(1 if options.quick else FOLDS)
         result: dict[str, object] = {
             "backbone": key.label,
             "frames": len(truth),

@@ -6,7 +6,7 @@ The clip is ``courting_flies_120s`` with its SLEAP tracks. Its labels are derive
 rule, not scored by a person; wing extension has six bouts, so every figure is indicative. Each of
 ten blocks is predicted once by a probe that saw neither it nor a frame near it; that is repeated
 for each seed. Intervals (80 %) resample the ten blocks. ``--quick`` takes every fourth frame, one
-fold and one seed.
+fold and one seed, whole frames and the male.
 """
 
 from __future__ import annotations
@@ -17,23 +17,20 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+import flies
 import numpy as np
 import pandas as pd
+from flies import NAME, finish
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from ethoprism import importing, subjects, workflow
+from ethoprism import subjects, workflow
 from ethoprism.crops import Region
-from ethoprism.ethogram import Ethogram
-from ethoprism.evaluate import chance_f1, split_blocks
-from ethoprism.prediction import decide
-from ethoprism.probe.batches import LabelledTokens, split_gap
-from ethoprism.probe.predict import predict
-from ethoprism.probe.train import train
-from ethoprism.project import Project, Settings
+from ethoprism.evaluate import chance_f1
+from ethoprism.probe.batches import LabelledTokens
+from ethoprism.project import Project
 from ethoprism.subjects import Unit
 from ethoprism.tracks import read_tracks
 
-NAME = "courting_flies_120s"
 MALE, FEMALE = "track_0", "track_1"
 OF_SUBJECT = {
     "wing_extension_track0": MALE,
@@ -46,24 +43,9 @@ CROPS = ("whole", "region", "subject 2 lengths", "subject 4 lengths")
 BLOCKS = 10
 
 
-def finish(task):
-    """The result of a generator task."""
-    while True:
-        try:
-            next(task)
-        except StopIteration as stop:
-            return stop.value
-
-
 def project_of(videos: Path, folder: Path, step: int) -> Project:
     """A project of the clip with its labels, tracks, and the region that the flies walk in."""
-    project = Project.create(folder, Settings(step=step), Ethogram())
-    project, _, _ = workflow.add_recording(project, videos / f"{NAME}.mp4")
-    request = importing.import_request(project)
-    preview = importing.preview_import(
-        project, videos / f"{NAME}.labels.csv", "frames-csv", request
-    )
-    project = importing.apply_import(project, preview, description="pose-derived labels")
+    project = flies.project_of(videos, folder, step)
     entry = project.entry(NAME)
     tracks, _ = read_tracks(videos / f"{NAME}.analysis.h5", entry.n_frames)
     subjects.save_tracks(project, NAME, tracks)
@@ -72,30 +54,8 @@ def project_of(videos: Path, folder: Path, step: int) -> Project:
     right, bottom = np.ceil(np.nanmax(boxes[:, 2:], axis=0)).astype(int).tolist()
     left, top = max(left, 0), max(top, 0)
     right, bottom = min(right, entry.width), min(bottom, entry.height)
-    return subjects.set_region(project, NAME, Region(left, top, right - left, bottom - top))
-
-
-def cross_validate(
-    project: Project, item: LabelledTokens, names: list[str], folds: int, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """States and probabilities that each fold's probe gave its test blocks."""
-    recording = project.recording(NAME)
-    states = np.full((recording.n_frames, len(names)), -1, np.int8)
-    probability = np.zeros(states.shape, np.float32)
-    gap = split_gap(item.store.key, max(item.store.key.length // 2, 1))
-    for fold in range(folds):
-        blocks = (2 * fold, 2 * fold + 1)
-        segments = split_blocks(NAME, item.states, gap=gap, test_blocks=blocks, seed=seed)
-        task = train([item], segments, project.ethogram, names, name=f"fold{fold}", seed=seed)
-        probe = finish(task)
-        whole = finish(predict(probe, recording, item.store))
-        decided, step = decide(whole, probe.decision), item.store.key.step
-        for segment in segments:
-            if segment.part == "test":
-                frames = slice(segment.start * step, segment.stop * step)
-                states[frames] = decided[frames]
-                probability[frames] = whole.probability[frames]
-    return states, probability
+    region = Region(left=left, top=top, width=right - left, height=bottom - top)
+    return subjects.set_region(project, NAME, region)
 
 
 def scores(truth: np.ndarray, states: np.ndarray, probability: np.ndarray) -> dict[str, float]:
@@ -137,24 +97,29 @@ def main() -> None:
     parser.add_argument("recordings", type=Path, help="folder with the clip, labels and tracks")
     parser.add_argument("--quick", action="store_true", help="every fourth frame, one fold")
     parser.add_argument("--json", action="store_true", help="end with one JSON object")
+    parser.add_argument("--seeds", type=int, default=3, help="repetitions (3)")
+    parser.add_argument("--crop", action="append", help="only this crop; may be repeated")
     options = parser.parse_args()
-    seeds, folds = (1, 1) if options.quick else (2, BLOCKS // 2)
+    seeds, folds = (1, [2]) if options.quick else (options.seeds, range(BLOCKS // 2))
     result: dict[str, object] = {}
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         project = project_of(options.recordings, Path(folder) / "p", 4 if options.quick else 1)
         backbone = workflow.load_backbone(project.settings)
         truth = workflow.label_states(project, [NAME], list(OF_SUBJECT))[NAME]
-        for crop in CROPS[:3] if options.quick else CROPS:
+        for crop in options.crop or (CROPS[::2] if options.quick else CROPS):
             project = project.with_settings(replace(project.settings, crop=crop))
             finish(workflow.extract_tokens(project, backbone))
             key = workflow.project_key(project, backbone)
-            for subject in (MALE, FEMALE) if crop.startswith("subject") else ("",):
+            followed = (MALE,) if options.quick else (MALE, FEMALE)
+            for subject in followed if crop.startswith("subject") else ("",):
                 names = [n for n, of in OF_SUBJECT.items() if subject in ("", of)]
                 columns = [list(OF_SUBJECT).index(name) for name in names]
                 store = workflow.open_tokens(project, key, Unit(NAME, subject))
                 item = LabelledTokens(NAME, store, truth[:: key.step, columns], subject)
-                runs = [cross_validate(project, item, names, folds, s) for s in range(seeds)]
+                runs = [
+                    flies.cross_validate(project, item, folds, s, names)[:2] for s in range(seeds)
+                ]
                 for i, (column, name) in enumerate(zip(columns, names, strict=True)):
                     found = [scores(truth[:, column], a[:, i], b[:, i]) for a, b in runs]
                     mean = {k: float(np.mean([f[k] for f in found])) for k in found[0]}
@@ -169,7 +134,7 @@ def main() -> None:
                         result[f"{k}_{slug}"] = round(mean[k], 3)
                     result[f"auc_interval_{slug}"] = [round(low, 3), round(high, 3)]
         table = pd.DataFrame(rows).sort_values(["behaviour", "crop"])
-        print(f"{backbone.card.label}, pose-derived labels, {seeds} seeds, {folds} folds")
+        print(f"{backbone.card.label}, pose-derived labels, {seeds} seeds, {len(folds)} folds")
         print(table.round(3).to_string(index=False))
         result["backbone"] = backbone.card.label
     if options.json:

@@ -186,7 +186,10 @@ def npz_headers(path: Path, most_bytes: int) -> dict[str, tuple[tuple[int, ...],
                     size = file.tell() + math.prod(shape) * dtype.itemsize
                 # A header may promise less than is packed; unpacking must not exceed what it says.
                 if member.file_size != size:
-                    raise ValueError(f"{name[:200]!r} does not have the size of its shape")
+                    raise ValueError(
+                        f"{name[:200]!r} does not have the size of its shape: it has"
+                        f" {member.file_size:,} bytes, not {size:,}"
+                    )
                 total += size
                 if total > most_bytes:
                     raise ValueError(f"it unpacks to more than {most_bytes:,} bytes")

@@ -175,7 +175,7 @@ def test_a_pickled_array_in_an_npz_is_never_loaded(tmp_path: Path, parameters: P
     stored: dict[str, np.ndarray] = dict(parameters)
     stored["params/a/bias"] = np.array([Dangerous(), 0, 0], object)
     message = _refusal(_write_npz(tmp_path / "checkpoint.npz", stored))
-    assert "'params/a/bias': it holds pickled objects, which could run code" in message
+    assert "it holds pickled objects, which could run code" in message
     assert not Dangerous.loaded
 
 
@@ -253,7 +253,7 @@ def test_an_npz_that_unpacks_to_more_than_it_says(tmp_path: Path, parameters: Pa
         member.write(bytes(1000))
     message = _refusal(path)
     assert "'params/a/bias' does not have the size of its shape" in message
-    assert "Found 1,140" in message
+    assert "1,140 bytes" in message
 
 
 def test_a_parameter_that_is_there_twice(tmp_path: Path, parameters: Parameters):
