@@ -61,7 +61,7 @@ def installation(folder: Path) -> list[Finding]:
     """Findings on this computer: versions, devices, memory, and the disk that holds ``folder``."""
     import jax
 
-    devices = ", ".join(f"{d.platform} {d.device_kind}" for d in jax.devices())
+    devices = ", ".join(" ".join({d.platform: 0, d.device_kind: 0}) for d in jax.devices())
     findings = [
         Finding(f"EthoPrism {__version__}, JAX {jax.__version__}"),
         Finding(f"Computes on: {devices}; {os.cpu_count()} processor cores"),

@@ -40,7 +40,8 @@ def project(tmp_path: Path) -> Project:
 
 
 def cut_to(project: Project, crop: str) -> Project:
-    return project.with_settings(replace(project.settings, crop=crop))
+    now = Project.open(project.folder)
+    return now.with_settings(replace(now.settings, crop=crop))
 
 
 def warnings(findings: Sequence[Finding]) -> str:

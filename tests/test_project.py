@@ -15,10 +15,12 @@ import video_samples as vs
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ethoprism import workflow
 from ethoprism.errors import EthoPrismError, InputError, ProjectError
 from ethoprism.ethogram import Ethogram
 from ethoprism.project import MANIFEST, Project, Settings
 from ethoprism.recording import open_frames, open_recording
+from ethoprism_datasets.arena import write_recording
 
 N = 30
 GIVEN = np.cumsum(np.linspace(0.1, 0.2, N))
@@ -253,3 +255,21 @@ def test_a_project_is_not_made_over_another(folder: Path) -> None:
     assert (folder / "p" / MANIFEST).read_bytes() == before
     with pytest.raises(ProjectError, match="not a project"):
         Project.open(folder)
+
+
+def test_what_another_program_added_meanwhile_is_kept(tmp_path: Path):
+    for seed, name in enumerate("ab"):
+        write_recording(tmp_path, name, seed, n_frames=5)
+    mine = Project.create(tmp_path / "p", Settings(), Ethogram())
+    theirs = Project.open(tmp_path / "p")
+    workflow.add_recording(theirs, tmp_path / "a.mp4")
+    mine, _, _ = workflow.add_recording(mine, tmp_path / "b.mp4")
+    assert mine.recording_ids == ("a", "b") == Project.open(tmp_path / "p").recording_ids
+
+
+def test_a_manifest_that_another_program_changed_is_not_overwritten(tmp_path: Path):
+    mine = Project.create(tmp_path / "p", Settings(), Ethogram())
+    Project.open(tmp_path / "p").with_ethogram(Ethogram().with_names(["walk"]))
+    with pytest.raises(ProjectError, match="changed by another program"):
+        mine.with_ethogram(Ethogram().with_names(["rest"]))
+    assert Project.open(tmp_path / "p").ethogram.names == ("walk",)
