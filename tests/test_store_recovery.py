@@ -6,6 +6,8 @@ import random
 import shutil
 import signal
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -186,18 +188,26 @@ def test_reading_writes_nothing_even_if_all_is_damaged(copy: Path):
     assert {p: p.read_bytes() for p in copy.rglob("*") if p.is_file()} == before
 
 
+_KILLED_WRITER = """
+import os, signal, sys
+from pathlib import Path
+from ethoprism.store.integrity import connect
+
+db = connect(Path(sys.argv[1]))
+db.execute("PRAGMA cache_size=1")
+db.execute("BEGIN IMMEDIATE")
+db.execute("UPDATE bouts SET comment = 'torn' || comment, stop_frame = 77")
+db.execute("UPDATE edits SET description = 'torn' || description || added")
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
 @POSIX
 def test_a_journal_left_by_a_killed_writer_is_read_without_writing(copy: Path):
     path = copy / "annotations.sqlite"
-    pid = os.fork()
-    if pid == 0:
-        db = connect(path)
-        db.execute("PRAGMA cache_size=1")
-        db.execute("BEGIN IMMEDIATE")
-        db.execute("UPDATE bouts SET comment = 'torn' || comment, stop_frame = 77")
-        db.execute("UPDATE edits SET description = 'torn' || description || added")
-        os.kill(os.getpid(), signal.SIGKILL)
-    os.waitpid(pid, 0)
+    # A process of its own: JAX, which other tests have started, does not bear a fork.
+    done = subprocess.run([sys.executable, "-c", _KILLED_WRITER, str(path)])
+    assert done.returncode == -signal.SIGKILL
     journal = copy / "annotations.sqlite-journal"
     assert journal.stat().st_size > 0
     before = path.read_bytes(), journal.read_bytes()
