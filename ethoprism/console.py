@@ -22,6 +22,7 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 
 from ethoprism.progress import Progress
+from ethoprism.safety import printable
 
 Result = TypeVar("Result")
 
@@ -125,17 +126,17 @@ def table(frame: pd.DataFrame, title: str = "") -> None:
 def _cell(value: object) -> str:
     if value is None or (isinstance(value, float) and value != value):
         return "–"
-    return f"{value:.2f}" if isinstance(value, float) else str(value)
+    return f"{value:.2f}" if isinstance(value, float) else printable(str(value))
 
 
 def say(text: str) -> None:
     """Print a sentence that may hold brackets and colons of the user's."""
-    out.print(escape(text))
+    out.print(escape(printable(text)))
 
 
 def note(text: str) -> None:
     """Print a remark on the error stream, so that it does not get into piped output."""
-    err.print(escape(text), style="yellow" if err.is_terminal else None)
+    err.print(escape(printable(text)), style="yellow" if err.is_terminal else None)
 
 
 def notes(sentences: Iterable[str]) -> None:

@@ -210,14 +210,16 @@ class Project:
         )
         entries = self._entries_now()
         known = {e.id: e for e in entries}
+        # Some file systems take "A" and "a" for one name.
+        alike = [e for e in entries if e.id.casefold() == entry.id.casefold()]
         same_content = [e for e in entries if e.content_key == entry.content_key]
         if same_content:
             times = entry.times or same_content[0].times
             entry = replace(same_content[0], path=entry.path, times=times)
-        elif entry.id in known:
+        elif alike:
             raise ProjectError(
-                f"The project has another recording called {entry.id!r}",
-                found=known[entry.id].path,
+                f"The project has another recording called {alike[0].id!r}",
+                found=alike[0].path,
                 remedy="Give this one another name with --id.",
             )
         known[entry.id] = entry

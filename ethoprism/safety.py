@@ -318,3 +318,8 @@ def _unpacked_bytes(head: bytes) -> int | None:
     if not width or len(head) < at + width:
         return None
     return int.from_bytes(head[at : at + width], "little") + (256 if flag == 1 else 0)
+
+
+def printable(text: str) -> str:
+    """``text`` for a terminal: control characters, which could steer it, become ``\ufffd``."""
+    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", "\ufffd", text)

@@ -273,3 +273,12 @@ def test_a_manifest_that_another_program_changed_is_not_overwritten(tmp_path: Pa
     with pytest.raises(ProjectError, match="changed by another program"):
         mine.with_ethogram(Ethogram().with_names(["rest"]))
     assert Project.open(tmp_path / "p").ethogram.names == ("walk",)
+
+
+def test_ids_that_differ_in_case_alone_are_refused(tmp_path: Path):
+    for seed, name in enumerate("ab"):
+        write_recording(tmp_path, name, seed, n_frames=5)
+    project = Project.create(tmp_path / "p", Settings(), Ethogram())
+    project, _, _ = workflow.add_recording(project, tmp_path / "a.mp4", id="mouse")
+    with pytest.raises(ProjectError, match="another recording called 'mouse'"):
+        workflow.add_recording(project, tmp_path / "b.mp4", id="Mouse")

@@ -23,6 +23,7 @@ from ethoprism.safety import (
     guarded,
     load_npy,
     npz_headers,
+    printable,
     read_json,
     unguard_cell,
 )
@@ -190,3 +191,12 @@ def test_the_length_that_a_chunk_states(tmp_path: Path, values: int, shards: tup
     check_packed(file, unpacked, inner)
     with pytest.raises(ValueError, match="unpacks to"):
         check_packed(file, unpacked - 1, inner)
+
+
+@given(st.text())
+def test_nothing_that_is_printed_steers_the_terminal(text: str):
+    shown = printable(f"\x1b]0;title\x07{text}")
+    assert not any((c < " " and c not in "\n\t") or "\x7f" <= c <= "\x9f" for c in shown)
+    assert (
+        printable("plain\ttext\nwith breaks, é and 日本") == "plain\ttext\nwith breaks, é and 日本"
+    )

@@ -53,7 +53,9 @@ def main(arguments: list[str] | None = None) -> None:
     except EthoPrismError as error:
         if _debug:
             raise
-        typer.echo(f"Error: {error}", err=True)
+        from ethoprism.safety import printable
+
+        typer.echo(printable(f"Error: {error}"), err=True)
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         typer.echo("Interrupted. What is finished is kept; the same command goes on.", err=True)
