@@ -25,8 +25,8 @@ from ethoprism.metrics.summary import (
 )
 from ethoprism.prediction import decide, load_prediction
 from ethoprism.project import Project
-from ethoprism.subjects import Unit, tracks_of, units
-from ethoprism.workflow import open_annotations, unit_states
+from ethoprism.subjects import Unit, units
+from ethoprism.workflow import open_annotations, unit_labels, unit_states
 
 if TYPE_CHECKING:  # imports jax
     from ethoprism.probe.checkpoint import Probe
@@ -224,14 +224,10 @@ def annotator_states(
 ) -> dict[str, np.ndarray]:
     """What each annotator labelled of a unit: int8 ``[frames, behaviours]`` by name.
 
-    Labels whose source is ``automated`` are nobody's. Whose behaviour counts is decided as in
-    `ethoprism.workflow.unit_states`.
+    Labels whose source is ``automated`` are nobody's. Whose behaviour counts is decided by
+    `ethoprism.workflow.unit_labels`.
     """
-    with open_annotations(project, "read") as store:
-        bouts, spans = store.bouts(unit.recording), store.spans(unit.recording)
-    if unit.subject and len(tracks_of(project, unit.recording)) == 1:
-        bouts = bouts.assign(subject=bouts["subject"].replace("", unit.subject))
-        spans = spans.assign(subject=spans["subject"].replace("", unit.subject))
+    bouts, spans = unit_labels(project, unit)
     n_frames = project.entry(unit.recording).n_frames
     return _by_annotator(bouts, spans, behaviours, n_frames, unit.subject or subject)
 

@@ -4,6 +4,9 @@ Read are SLEAP (analysis ``.h5`` and ``.slp``), DeepLabCut and Lightning Pose (`
 of boxes (``.csv``: ``frame``, a subject, and ``left, top, right, bottom`` or ``x, y, width,
 height``). A project keeps tracks in a table of its own, ``tracks/<recording>.csv``.
 
+The formats share the checks of frames, numbers and bounds, so they stand in one module, which is
+longer than most.
+
 Coordinates are pixels of the displayed frame; frames are counted from 0. DeepLabCut's ``.h5`` is
 not read: its tables may carry Python pickles, which can run code. The CSV beside it says the same.
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from ethoprism import registry
 from ethoprism.annotation import UNOBSERVED, frame_states
@@ -215,11 +216,7 @@ def label_states(
 def unit_states(
     project: Project, unit: Unit, behaviours: Sequence[str], subject: str = ""
 ) -> np.ndarray:
-    """What people labelled of a unit: int8 ``[frames, behaviours]``.
-
-    Labels count for the subject that they name. Labels that name none count for a subject where it
-    is the recording's only one; where there are several, nobody knows whose they are, and they
-    count for none.
+    """What people labelled of a unit: int8 ``[frames, behaviours]``; see `unit_labels`.
 
     Parameters
     ----------
@@ -232,13 +229,24 @@ def unit_states(
     """
     if not unit.subject:
         return label_states(project, [unit.recording], behaviours, subject)[unit.recording]
-    with open_annotations(project, "read") as store:
-        bouts, spans = store.bouts(unit.recording), store.spans(unit.recording)
-    if len(tracks_of(project, unit.recording)) == 1:
-        bouts = bouts.assign(subject=bouts["subject"].replace("", unit.subject))
-        spans = spans.assign(subject=spans["subject"].replace("", unit.subject))
+    bouts, spans = unit_labels(project, unit)
     n_frames = project.entry(unit.recording).n_frames
     return frame_states(bouts, spans, behaviours, n_frames, unit.subject)
+
+
+def unit_labels(project: Project, unit: Unit) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Bouts and observed spans of a unit's recording, with the subjects that they count for.
+
+    Labels count for the subject that they name. Labels that name none count for a subject where it
+    is the recording's only one; where there are several, nobody knows whose they are, and they
+    count for none.
+    """
+    with open_annotations(project, "read") as store:
+        bouts, spans = store.bouts(unit.recording), store.spans(unit.recording)
+    if unit.subject and len(tracks_of(project, unit.recording)) == 1:
+        bouts = bouts.assign(subject=bouts["subject"].replace("", unit.subject))
+        spans = spans.assign(subject=spans["subject"].replace("", unit.subject))
+    return bouts, spans
 
 
 def probe_from(project: Project, name: str) -> Probe:
