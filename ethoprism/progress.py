@@ -6,7 +6,8 @@ task again goes on from where it stopped.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -16,3 +17,19 @@ class Progress:
     done: int
     total: int
     note: str = ""
+
+
+@dataclass(frozen=True)
+class LearningProgress(Progress):
+    """Progress of a training, with what was measured at this step.
+
+    Attributes
+    ----------
+    loss
+        Mean training loss since the last measurement.
+    scores
+        F1 by behaviour on held-out validation data, between 0 and 1; NaN where there is none.
+    """
+
+    loss: float = float("nan")
+    scores: Mapping[str, float] = field(default_factory=dict)

@@ -16,6 +16,11 @@ hypothesis.settings.load_profile("ethoprism")
 install_import_hook(["ethoprism", "ethoprism_datasets"], "beartype.beartype")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long tests first, so that none of several workers is left alone with one at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 @pytest.fixture(scope="session")
 def shared_dir() -> Path:
     """The folder of real recordings beside the repository, or a skip that names it."""

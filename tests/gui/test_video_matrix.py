@@ -16,6 +16,7 @@ from video_matrix import COLUMNS, table_of  # noqa: E402
 PAGE = Path(__file__).parents[2] / "docs" / "video-matrix.md"
 
 
+@pytest.mark.slow
 def test_frame_n_is_the_same_frame_on_every_path(
     make_napari_viewer: Callable[..., Any], tmp_path: Path
 ):
