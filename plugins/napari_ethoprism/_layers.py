@@ -5,12 +5,13 @@ napari hands plugins proxies of the viewer and its layers, so layers are compare
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from napari.layers import Image
 
-from ethoprism.project import Project
+from ethoprism.recording import Recording
 from napari_ethoprism._reader import recording_layer
 from napari_ethoprism._video_array import VideoArray
 from napari_ethoprism.session import Moment
@@ -52,30 +53,40 @@ def current_moment(viewer: ViewerModel) -> Moment | None:
     return Moment(recording, frame if 0 <= frame < recording.n_frames else None)
 
 
-def show_recording(viewer: ViewerModel, project: Project, name: str) -> None:
-    """Show a project's recording alone, at the frame of the slider or else at its first.
+def move_to(viewer: ViewerModel, layer: Layer, frame: int) -> None:
+    """Show a frame of a recording's layer, the nearest one if it lies outside the recording."""
+    frame = min(max(frame, 0), layer.metadata["recording"].n_frames - 1)
+    axis = viewer.dims.ndim - layer.ndim
+    # The middle of the picture: the other axes of the point are the viewer's own.
+    world = layer.data_to_world((frame, *(size / 2 for size in layer.data.shape[1:3])))
+    viewer.dims.set_point(axis, float(world[0]))
 
-    Raises
-    ------
-    EthoPrismError
-        If the video is gone or is not the one that was added.
-    """
-    key = project.entry(name).content_key
+
+def show_layer(viewer: ViewerModel, content_key: str, frame: int) -> bool:
+    """Show a recording that is in the viewer already, alone, at a frame; whether it is there."""
     layers = [layer for layer in viewer.layers if is_recording(layer)]
-    found = [layer for layer in layers if layer.metadata["recording"].content_key == key]
-    layer = found[-1] if found else _add(viewer, project, name)
+    found = [layer for layer in layers if layer.metadata["recording"].content_key == content_key]
+    if not found:
+        return False
+    layer = found[-1]
     for other in layers:
         other.visible = other == layer
     layer.visible = True
     viewer.layers.selection.active = layer
-    moment = current_moment(viewer)
-    if moment is not None and moment.frame is None:  # the slider stands behind a shorter recording
-        point = list(viewer.dims.point)
-        point[-3:] = layer.data_to_world((0, 0, 0))
-        viewer.dims.set_point(range(viewer.dims.ndim), point)
+    move_to(viewer, layer, frame)
+    return True
 
 
-def _add(viewer: ViewerModel, project: Project, name: str) -> Layer:
-    data, options, _ = recording_layer(project.recording(name), project.folder)
-    layer: Layer = viewer.add_layer(Image(cast(Any, data), **options))
-    return layer
+def show_recording(
+    viewer: ViewerModel, recording: Recording, project: Path | None, frame: int = 0
+) -> None:
+    """Add a recording to the viewer and show it alone, at a frame.
+
+    Raises
+    ------
+    EthoPrismError
+        If the video cannot be opened.
+    """
+    data, options, _ = recording_layer(recording, project)
+    viewer.add_layer(Image(cast(Any, data), **options))
+    show_layer(viewer, recording.content_key, frame)

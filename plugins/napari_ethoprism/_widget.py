@@ -27,6 +27,7 @@ from napari_ethoprism._layers import (
     current_moment,
     is_recording,
     picture_problem,
+    show_layer,
     show_recording,
 )
 from napari_ethoprism._region import draw_region, drawn_region, region_layer
@@ -80,7 +81,10 @@ class EthoPrismWidget(QWidget):
             return
         self._error = ""
         try:
-            show_recording(self._viewer, self.session.project, name)
+            project = self.session.project
+            key = project.entry(name).content_key
+            if not show_layer(self._viewer, key, self.session.frame or 0):
+                show_recording(self._viewer, project.recording(name), project.folder)
         except EthoPrismError as error:
             self._show_error(error)
         self._follow()

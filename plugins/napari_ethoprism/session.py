@@ -1,14 +1,24 @@
-"""Session: what one viewer shows, as evented state; no Qt."""
+"""Session: what one viewer shows, as evented state; no Qt.
+
+It is the one mutable object of the workbench. Docks read it, change it and listen to it; they do
+not know each other.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
 
-from psygnal import SignalGroupDescriptor
+from psygnal import Signal, SignalGroupDescriptor
 
+from ethoprism.errors import EthoPrismError
+from ethoprism.prediction import Decision, Prediction
 from ethoprism.project import Project
 from ethoprism.recording import Recording
+from ethoprism.recording_table import Entry
+from napari_ethoprism.actions import Actions
+from napari_ethoprism.jobs import Jobs
+from napari_ethoprism.labels import Labels
 
 
 @dataclass(frozen=True)
@@ -24,16 +34,101 @@ class Moment:
         return None if self.frame is None else float(self.recording.frame_times[self.frame])
 
 
+@dataclass(frozen=True, order=True)
+class Span:
+    """Frames ``start`` to ``stop``, half-open, of one of the project's recordings."""
+
+    recording: str
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Frames that are selected, as spans in order that do not overlap.
+
+    ``origin`` names the dock that selected them (``timeline``, ``map``, ``review``), so that it
+    does not answer its own change. ``subject`` is whose moments they are, or empty.
+    """
+
+    spans: tuple[Span, ...]
+    origin: str = ""
+    subject: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class ShownPrediction:
+    """A prediction of the recording that is shown, and how it becomes bouts.
+
+    ``recording`` is the project's id; the subject is the prediction's. ``trained`` is false where
+    the backbone's weights are random, which every place that shows the prediction says.
+    """
+
+    recording: str
+    probe: str
+    prediction: Prediction
+    decision: Decision
+    trained: bool
+
+
+@dataclass(frozen=True)
+class Notice:
+    """What the user is told, in plain text: what happened and, if it is a problem, the remedy."""
+
+    text: str
+    kind: Literal["info", "warning", "error"] = "info"
+
+
 @dataclass(eq=False)
 class Session:
-    """The state of one viewer; ``events.moment`` and ``events.project`` tell of every change.
+    """The state of one workbench. ``events.<field>`` is emitted with (new, old) on each change.
 
     Recording and frame change together, so that no one sees a frame of another recording.
+
+    Attributes
+    ----------
+    moment
+        What the viewer shows. Docks do not set it; they call `seek` or `show`.
+    project
+        The project that is open. Set through `open_project`.
+    labels
+        Its labels, or None without a project. ``labels.changed`` tells of edits.
+    subject
+        The focal subject that labels are given to, or empty.
+    behaviour
+        The behaviour that is chosen, or empty.
+    selection
+        What is selected, on the timeline, the map or in the review.
+    probe
+        Name of the probe whose predictions are shown, or empty.
+    predictions
+        Predictions of the recording that is shown, one for each subject.
+    playing, speed
+        Whether the video plays, and how fast: 1.0 is true time.
+    actions
+        What keys and buttons can do.
+    jobs
+        Library work in worker threads.
     """
 
     events: ClassVar[SignalGroupDescriptor] = SignalGroupDescriptor()
+    sought: ClassVar[Signal] = Signal(str, int)
+    """A dock asks to see a frame: the project's id of the recording, or empty for the one shown."""
+    noticed: ClassVar[Signal] = Signal(Notice)
+    """Something is to be told to the user."""
+
     moment: Moment | None = None
     project: Project | None = None
+    labels: Labels | None = None
+    subject: str = ""
+    behaviour: str = ""
+    selection: Selection | None = None
+    probe: str = ""
+    predictions: tuple[ShownPrediction, ...] = ()
+    playing: bool = False
+    speed: float = 1.0
+    actions: Actions = field(default_factory=Actions)
+    jobs: Jobs = field(default_factory=Jobs)
 
     @property
     def recording(self) -> Recording | None:
@@ -44,3 +139,52 @@ class Session:
     def frame(self) -> int | None:
         """The frame that is shown."""
         return None if self.moment is None else self.moment.frame
+
+    @property
+    def entry(self) -> Entry | None:
+        """The project's line of the recording that is shown, known by its content, if any."""
+        if self.project is None or self.recording is None:
+            return None
+        key = self.recording.content_key
+        return next((e for e in self.project.entries if e.content_key == key), None)
+
+    def open_project(self, project: Project, *, annotator: str = "", blind: bool = False) -> None:
+        """Show another project, or the same one anew; the former one's labels are closed.
+
+        Raises
+        ------
+        EthoPrismError
+            If the labels cannot be read. The former project stays open then.
+        """
+        same = self.project is not None and self.project.folder == project.folder
+        former = self.labels
+        if former is not None and same:
+            former.close()  # it holds the lock that is needed now
+            self.labels = None
+        labels = Labels(project, annotator=annotator, blind=blind)
+        if former is not None and not same:
+            former.close()
+        self.selection = None
+        self.predictions = ()
+        if not same:
+            self.probe = ""
+        self.project = project
+        self.labels = labels
+
+    def seek(self, frame: int, recording: str = "") -> None:
+        """Ask the viewer to show a frame, of the recording that is shown if none is named."""
+        self.sought.emit(recording, int(frame))
+
+    def notify(
+        self, message: str | EthoPrismError, kind: Literal["info", "warning", "error"] = "info"
+    ) -> None:
+        """Tell the user something; an error is told as one, with its remedy."""
+        if isinstance(message, EthoPrismError):
+            kind = "error"
+        self.noticed.emit(Notice(str(message), kind))
+
+    def close(self) -> None:
+        """Close the labels. Jobs are closed by the workbench, which asks first."""
+        if self.labels is not None:
+            self.labels.close()
+            self.labels = None
