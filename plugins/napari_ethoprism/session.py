@@ -7,7 +7,7 @@ not know each other.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 from psygnal import Signal, SignalGroupDescriptor
 
@@ -79,6 +79,30 @@ class Notice:
     kind: Literal["info", "warning", "error"] = "info"
 
 
+@dataclass(frozen=True)
+class Playback:
+    """How playing goes: frames that were left out to keep time, and the speed that is reached.
+
+    ``speed`` is in seconds of the recording a second; 0 while it is not known.
+    """
+
+    dropped: int = 0
+    speed: float = 0.0
+
+
+@runtime_checkable
+class Frames(Protocol):
+    """What delivers the frames of the recording that is shown."""
+
+    def prepare(self, n: int) -> bool:
+        """Whether frame ``n`` can be shown at once; it is fetched where it cannot."""
+        ...
+
+    def problem(self, n: int) -> str:
+        """Why frame ``n`` is black; empty where it is not, and where that is not known yet."""
+        ...
+
+
 @dataclass(eq=False)
 class Session:
     """The state of one workbench. ``events.<field>`` is emitted with (new, old) on each change.
@@ -105,6 +129,15 @@ class Session:
         Predictions of the recording that is shown, one for each subject.
     playing, speed
         Whether the video plays, and how fast: 1.0 is true time.
+    every_frame
+        Whether every frame is played, however long that takes; frames may be left out otherwise.
+    playback
+        How playing goes.
+    frames
+        What delivers the frames of the recording that is shown.
+    decoding
+        The frame that is still being decoded while the viewer stands at it and shows a veiled
+        picture; None when what it shows is exact.
     actions
         What keys and buttons can do.
     jobs
@@ -127,6 +160,10 @@ class Session:
     predictions: tuple[ShownPrediction, ...] = ()
     playing: bool = False
     speed: float = 1.0
+    every_frame: bool = False
+    playback: Playback = Playback()
+    frames: Frames | None = None
+    decoding: int | None = None
     actions: Actions = field(default_factory=Actions)
     jobs: Jobs = field(default_factory=Jobs)
 
@@ -175,6 +212,10 @@ class Session:
         """Ask the viewer to show a frame, of the recording that is shown if none is named."""
         self.sought.emit(recording, int(frame))
 
+    def show(self, recording: str) -> None:
+        """Ask the viewer to show another of the project's recordings, where it was left."""
+        self.sought.emit(recording, -1)
+
     def notify(
         self, message: str | EthoPrismError, kind: Literal["info", "warning", "error"] = "info"
     ) -> None:
@@ -184,7 +225,11 @@ class Session:
         self.noticed.emit(Notice(str(message), kind))
 
     def close(self) -> None:
-        """Close the labels. Jobs are closed by the workbench, which asks first."""
+        """Close the labels; nobody is told any more. Jobs are closed by the workbench."""
+        self.events.disconnect()
+        for signal in (self.sought, self.noticed, self.actions.changed):
+            signal.disconnect()
         if self.labels is not None:
+            self.labels.changed.disconnect()
             self.labels.close()
             self.labels = None
