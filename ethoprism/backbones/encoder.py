@@ -64,6 +64,8 @@ class EncoderConfig:
 
 BASE = EncoderConfig(18, (16, 16, 16), 768, 12, 4, 12, 3072, input_size=288)
 LARGE = EncoderConfig(18, (8, 16, 16), 1024, 24, 4, 16, 4096, input_size=288)
+GIANT = EncoderConfig(18, (8, 16, 16), 1408, 40, 4, 16, 6144, input_size=288)
+"""Described in the paper (table 5); its weights were not released."""
 NANO = EncoderConfig(18, (8, 8, 8), 192, 8, 2, 6, 768, input_size=144)
 TINY = EncoderConfig(6, (4, 4, 4), 32, 2, 2, 4, 128, input_size=24)
 """The configuration of the parity oracle, for tests."""

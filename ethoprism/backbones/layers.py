@@ -10,6 +10,7 @@ implementation (``tests/golden/videoprism``).
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +26,9 @@ INVERSE_SOFTPLUS_OF_ZERO = 1.442695041
 """1 / ln 2 with the digits of the released models; it makes the per-dimension scale start at 1."""
 
 Stack = tuple[int, ...]
+
+NormPolicy = Literal["pre", "primer_hybrid"]
+"""``pre`` norms what goes into attention and feed-forward, ``primer_hybrid`` what comes out too."""
 
 
 def project(
@@ -155,7 +159,7 @@ class SelfAttention(nnx.Module):
     def __call__(
         self,
         x: Float[Array, "batch tokens width"],
-        masked: Bool[Array, "batch 1 1 tokens"] | None = None,
+        masked: Bool[Array, "#batch 1 #targets tokens"] | None = None,
     ) -> Float[Array, "batch tokens width"]:
         query = self.query(x)
         query = query * (query.shape[-1] ** -0.5)
@@ -170,9 +174,18 @@ class SelfAttention(nnx.Module):
 
 
 class FeedForward(nnx.Module):
-    """Two layers with a GELU between them; padded tokens get zeros from both."""
+    """Two layers with a GELU (or ReLU) between them; padded tokens get zeros from both."""
 
-    def __init__(self, width: int, mlp_width: int, *, rngs: nnx.Rngs, stack: Stack = ()):
+    def __init__(
+        self,
+        width: int,
+        mlp_width: int,
+        *,
+        rngs: nnx.Rngs,
+        stack: Stack = (),
+        relu: bool = False,
+    ):
+        self.activation = jax.nn.relu if relu else gelu
         self.expand = Linear(width, mlp_width, rngs=rngs, stack=stack)
         self.reduce = Linear(mlp_width, width, rngs=rngs, stack=stack)
 
@@ -181,12 +194,22 @@ class FeedForward(nnx.Module):
         x: Float[Array, "batch tokens width"],
         paddings: Bool[Array, "batch tokens"] | None = None,
     ) -> Float[Array, "batch tokens width"]:
-        hidden = _zero_where(paddings, gelu(self.expand(x)))
+        hidden = _zero_where(paddings, self.activation(self.expand(x)))
         return _zero_where(paddings, self.reduce(hidden))
 
 
 class TransformerLayer(nnx.Module):
-    """Pre-normed attention and feed-forward, each added to what came in."""
+    """Normed attention and feed-forward, each added to what came in.
+
+    Parameters
+    ----------
+    norm
+        What is normed; see `NormPolicy`.
+    relu
+        Whether the feed-forward uses ReLU, as the text encoders do, in place of GELU.
+    causal
+        Whether a token looks at none that comes after it.
+    """
 
     def __init__(
         self,
@@ -197,19 +220,39 @@ class TransformerLayer(nnx.Module):
         *,
         rngs: nnx.Rngs,
         stack: Stack = (),
+        norm: NormPolicy = "pre",
+        relu: bool = False,
+        causal: bool = False,
     ):
         self.attention_norm = LayerNorm(width, stack=stack)
         self.attention = SelfAttention(width, heads, logit_cap, rngs=rngs, stack=stack)
         self.feed_forward_norm = LayerNorm(width, stack=stack)
-        self.feed_forward = FeedForward(width, mlp_width, rngs=rngs, stack=stack)
+        self.feed_forward = FeedForward(width, mlp_width, rngs=rngs, stack=stack, relu=relu)
+        self.causal = causal
+        self.norms_results = norm == "primer_hybrid"
+        if self.norms_results:
+            self.attention_post_norm = LayerNorm(width, stack=stack)
+            self.feed_forward_post_norm = LayerNorm(width, stack=stack)
 
     def __call__(
         self,
         x: Float[Array, "batch tokens width"],
         paddings: Bool[Array, "batch tokens"] | None = None,
     ) -> Float[Array, "batch tokens width"]:
-        x = x + self.attention(self.attention_norm(x), padding_mask(paddings))
-        return x + self.feed_forward(self.feed_forward_norm(x), paddings)
+        masked = padding_mask(paddings)
+        if self.causal:
+            later = ~jnp.tri(x.shape[1], dtype=bool)[None, None]
+            # The released text encoders mask padded targets, too, as their video encoders do not.
+            ended = False if paddings is None else paddings[:, None, :, None]
+            masked = later if masked is None else masked | later | ended
+        mixed = self.attention(self.attention_norm(x), masked)
+        if self.norms_results:
+            mixed = self.attention_post_norm(mixed)
+        x = x + mixed
+        changed = self.feed_forward(self.feed_forward_norm(x), paddings)
+        if self.norms_results:
+            changed = self.feed_forward_post_norm(changed)
+        return x + changed
 
 
 class TransformerStack(nnx.Module):
@@ -223,6 +266,8 @@ class TransformerStack(nnx.Module):
         False compiles one layer and scans it over the layer axis, which is smaller and a little
         faster in XLA. True writes the layers out, without scan or split, for converters that know
         neither (OpenVINO reads the jaxpr).
+    norm, relu, causal
+        See `TransformerLayer`.
     """
 
     def __init__(
@@ -235,9 +280,20 @@ class TransformerStack(nnx.Module):
         *,
         rngs: nnx.Rngs,
         unroll: bool = False,
+        norm: NormPolicy = "pre",
+        relu: bool = False,
+        causal: bool = False,
     ):
         self.layers = TransformerLayer(
-            width, heads, mlp_width, logit_cap, rngs=rngs, stack=(depth,)
+            width,
+            heads,
+            mlp_width,
+            logit_cap,
+            rngs=rngs,
+            stack=(depth,),
+            norm=norm,
+            relu=relu,
+            causal=causal,
         )
         self.depth = depth
         self.unroll = unroll

@@ -18,6 +18,7 @@ from jax.typing import ArrayLike, DTypeLike
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from ethoprism.backbones.layers import NormPolicy
 from ethoprism.errors import WeightsError
 from ethoprism.safety import ZIP_ERRORS, npz_headers
 
@@ -73,24 +74,85 @@ ENCODER_NAMES: Names = _paths(
     }
 )
 
+
+def _pooler_names(released: str) -> dict[str, str]:
+    return {
+        f"params/{released}/pooling_attention_query": "pooler/learned_query",
+        f"params/{released}/pooling_attention/query/w": "pooler/query/w",
+        f"params/{released}/pooling_attention/query/b": "pooler/query/b",
+        f"params/{released}/pooling_attention/key/w": "pooler/key/w",
+        f"params/{released}/pooling_attention/key/b": "pooler/key/b",
+        f"params/{released}/pooling_attention/value/w": "pooler/value/w",
+        f"params/{released}/pooling_attention/value/b": "pooler/value/b",
+        f"params/{released}/pooling_attention/per_dim_scale/per_dim_scale": "pooler/scale",
+        f"params/{released}/pooling_attention/post/w": "pooler/post/w",
+        f"params/{released}/pooling_attention/post/b": "pooler/post/b",
+        f"params/{released}/pooling_attention_layer_norm/scale": "pooler/norm/scale",
+        f"params/{released}/pooling_attention_layer_norm/bias": "pooler/norm/bias",
+    }
+
+
 HEAD_NAMES: Names = _paths(
     {
-        "params/atten_pooler/pooling_attention_query": "pooler/learned_query",
-        "params/atten_pooler/pooling_attention/query/w": "pooler/query/w",
-        "params/atten_pooler/pooling_attention/query/b": "pooler/query/b",
-        "params/atten_pooler/pooling_attention/key/w": "pooler/key/w",
-        "params/atten_pooler/pooling_attention/key/b": "pooler/key/b",
-        "params/atten_pooler/pooling_attention/value/w": "pooler/value/w",
-        "params/atten_pooler/pooling_attention/value/b": "pooler/value/b",
-        "params/atten_pooler/pooling_attention/per_dim_scale/per_dim_scale": "pooler/scale",
-        "params/atten_pooler/pooling_attention/post/w": "pooler/post/w",
-        "params/atten_pooler/pooling_attention/post/b": "pooler/post/b",
-        "params/atten_pooler/pooling_attention_layer_norm/scale": "pooler/norm/scale",
-        "params/atten_pooler/pooling_attention_layer_norm/bias": "pooler/norm/bias",
+        **_pooler_names("atten_pooler"),
         "params/projection/linear/kernel": "projection/kernel",
         "params/projection/linear/bias": "projection/bias",
     }
 )
+
+_POST_NORMED = {
+    "layer_norm/scale": "pre_layer_norm/scale",
+    "layer_norm/bias": "pre_layer_norm/bias",
+    "ff_layer/layer_norm/scale": "ff_layer/pre_layer_norm/scale",
+    "ff_layer/layer_norm/bias": "ff_layer/pre_layer_norm/bias",
+}
+"""How the norms of a layer are called where there are others after it (``primer_hybrid``)."""
+
+_POST_NORMS = {
+    "post_layer_norm/scale": "attention_post_norm/scale",
+    "post_layer_norm/bias": "attention_post_norm/bias",
+    "ff_layer/post_layer_norm/scale": "feed_forward_post_norm/scale",
+    "ff_layer/post_layer_norm/bias": "feed_forward_post_norm/bias",
+}
+
+
+def text_names(norm: NormPolicy = "pre") -> Names:
+    """Released names of a text encoder by itself, for either norm policy."""
+    layer = _LAYER
+    if norm == "primer_hybrid":
+        layer = {_POST_NORMED.get(theirs, theirs): ours for theirs, ours in _LAYER.items()}
+        layer = {**layer, **_POST_NORMS}
+    return _paths(
+        {
+            "params/cls_emb": "class_embedding",
+            "params/token_emb/emb_var": "token_embedding",
+            "params/unimodal_ln/scale": "norm/scale",
+            "params/unimodal_ln/bias": "norm/bias",
+            **{
+                f"params/unimodal_transformer/x_layers/{theirs}": f"stack/layers/{ours}"
+                for theirs, ours in layer.items()
+            },
+        }
+    )
+
+
+def _within(released: str, ours: str, names: Names) -> dict[str, tuple[str, ...]]:
+    """The names of a module that is part of a larger one."""
+    return {
+        key.replace("params/", f"params/{released}/", 1): (ours, *path)
+        for key, path in names.items()
+    }
+
+
+def video_text_names(norm: NormPolicy = "pre") -> Names:
+    """Released names of a video–text model."""
+    return {
+        **_within("vision_encoder", "encoder", ENCODER_NAMES),
+        **_paths(_stack_names("auxiliary_encoder", "auxiliary_stack")),
+        **_paths(_pooler_names("contrastive_vision_pooler")),
+        **_within("text_encoder", "text", text_names(norm)),
+    }
+
 
 _FLOATS = {"float16", "float32"}
 _MOST_BYTES = 2**36  # of a checkpoint, unpacked
