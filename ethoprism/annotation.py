@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Int, Int8
+from jaxtyping import Bool, Float, Int, Int8
 
 from ethoprism.errors import LabelError
 
@@ -179,3 +179,23 @@ def _subject_states(
                 ranges = rows.loc[:, ["start_frame", "stop_frame"]].to_numpy(np.int64)
                 states[mask_of(ranges, n_frames), column] = value
     return states
+
+
+def bout_totals(
+    bouts: pd.DataFrame, frame_times: Float[np.ndarray, " frames"]
+) -> dict[str, tuple[int, float]]:
+    """Number of bouts of each behaviour and their durations together, in seconds.
+
+    A bout lasts from its first frame to the first frame behind it; where there is none, the last
+    frame counts as long as the one before it. Bouts that overlap are counted each for itself.
+    """
+    times = np.asarray(frame_times, dtype=np.float64)
+    step = times[-1] - times[-2] if len(times) > 1 else 0.0
+    ends = np.append(times, times[-1] + step) if len(times) else times
+    last = max(len(ends) - 1, 0)
+    start = np.minimum(bouts["start_frame"].to_numpy(np.int64), last)
+    stop = np.minimum(bouts["stop_frame"].to_numpy(np.int64), last)
+    names, which = np.unique(bouts["behaviour"].to_numpy(object), return_inverse=True)
+    seconds = np.bincount(which, ends[stop] - ends[start], len(names)) if len(bouts) else []
+    counts = np.bincount(which, minlength=len(names)) if len(bouts) else []
+    return {str(n): (int(c), float(s)) for n, c, s in zip(names, counts, seconds, strict=True)}

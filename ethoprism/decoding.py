@@ -35,7 +35,7 @@ _MOST_ALARMS = 16  # after which threads are not tried any more
 _WORTH_A_SEEK = 16  # packets that are quicker decoded than jumped over
 
 
-class _AstrayError(Exception):
+class AstrayError(Exception):
     """Behind a seek, the file gave other packets than the index knows."""
 
 
@@ -86,7 +86,7 @@ class PacketReader:
 
         Raises
         ------
-        _AstrayError
+        AstrayError
             If it is another one than the index says, and reading began with a seek.
         VideoError
             If it is another one although reading began at the start: the file has changed.
@@ -100,7 +100,7 @@ class PacketReader:
             self.close()
             if self._sought:
                 self._may_seek = False
-                raise _AstrayError
+                raise AstrayError
             raise VideoError(
                 f"{self._path} has changed since it was imported",
                 expected=expected,
@@ -116,6 +116,16 @@ class PacketReader:
         if self._stream is None:
             return []
         return self._stream.codec_context.decode(packet)
+
+    def leave_out(self, on: bool) -> bool:
+        """Leave out pictures that no other leans on, from now on; whether that can be done.
+
+        In H.264 alone: other codecs mark pictures that none of the same layer leans on.
+        """
+        if self._stream is None or self._stream.codec_context.codec.canonical_name != "h264":
+            return False
+        self._stream.codec_context.skip_frame = "NONREF" if on else "DEFAULT"
+        return True
 
     def close(self) -> None:
         """Close the file."""
@@ -250,13 +260,20 @@ class FrameStream:
         while True:
             try:
                 number, frame = self._emit()
-            except _AstrayError:
+            except AstrayError:
                 self._begun = False
                 continue
             if passed is not None:
                 passed(number, frame)
             if number == n:
                 return frame
+
+    def distance(self, n: int) -> int:
+        """Packets that `get` would decode to reach frame ``n``."""
+        packet = int(self._index.packet_of[n])
+        base = int(self._index.base[packet])
+        en_route = self._begun and self._entry <= base <= self._fed and self._frame <= n
+        return max(packet - (self._fed if en_route else base), 0)
 
     def close(self) -> None:
         """Close the file."""

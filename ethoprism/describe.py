@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from ethoprism import __version__, console, registry, workflow
+from ethoprism.overview import TokenShare, overview
 from ethoprism.project import Entry, Project
 from ethoprism.recording import FFMPEG, ImportReport, open_recording, reader_of
-from ethoprism.subjects import Unit
 
 
 def installation() -> None:
@@ -92,36 +92,26 @@ def project(opened: Project) -> None:
             f"step {key.step}, {key.pooling}×{key.pooling} a frame, {key.precision}"
         )
     if opened.entries:
-        console.table(_recordings(opened, keys))
+        console.table(_recordings(opened))
     probes = sorted(path.parent for path in (opened.folder / "probes").glob("*/card.json"))
     for folder in probes:
         probe = workflow.probe_from(opened, folder.name)
         console.say(f"Probe {probe.name}: {probe.key.label}; {', '.join(probe.behaviours)}")
 
 
-def _recordings(opened: Project, keys: list[workflow.TokenKey]) -> pd.DataFrame:
-    names = opened.ethogram.names
-    states = workflow.label_states(opened, opened.recording_ids, names)
+def _recordings(opened: Project) -> pd.DataFrame:
     rows = []
-    for entry in opened.entries:
-        known = states[entry.id]
-        complete = []
-        for key in keys:
-            complete += _token_shares(opened, key, entry.id)
+    for state in console.follow(overview(opened, check=False), "Reading"):
+        entry = state.entry
         rows.append(
             {
                 "recording": entry.id,
                 "frames": entry.n_frames,
                 "size": f"{entry.width}×{entry.height}",
                 "source": _source(entry),
-                "observed frames": int((known != -1).any(axis=1).sum()),
-                "labelled present": ", ".join(
-                    f"{name} {int((known[:, i] == 1).sum())}"
-                    for i, name in enumerate(names)
-                    if (known[:, i] == 1).any()
-                )
-                or "–",
-                "tokens": ", ".join(complete) or "–",
+                "observed frames": state.observed,
+                "labelled present": ", ".join(f"{name} {n}" for name, n in state.present) or "–",
+                "tokens": ", ".join(_share(t) for t in state.all_tokens if t.share) or "–",
             }
         )
     return pd.DataFrame(rows)
@@ -142,13 +132,6 @@ def _source(entry: Entry) -> str:
     return ", ".join(parts)
 
 
-def _token_shares(project: Project, key: workflow.TokenKey, recording: str) -> list[str]:
-    """How far the tokens of a recording, or of each of its subjects, are extracted."""
-    shares = []
-    for path in sorted(project.tokens_path(key.digest, recording).parent.glob("*.zarr")):
-        name, _, subject = path.stem.partition("@")
-        if name == recording:
-            store = workflow.open_tokens(project, key, Unit(recording, subject))
-            of = f" {subject}" if subject else ""
-            shares.append(f"{key.digest[:6]}{of} {store.done.mean():.0%}")
-    return shares
+def _share(tokens: TokenShare) -> str:
+    of = f" {tokens.unit.subject}" if tokens.unit.subject else ""
+    return f"{tokens.key.digest[:6]}{of} {tokens.share:.0%}"

@@ -121,6 +121,48 @@ class Ethogram:
         """This ethogram with one more exclusive group."""
         return replace(self, exclusive=(*self.exclusive, tuple(group)))
 
+    def replacing(self, name: str, behaviour: Behaviour) -> Ethogram:
+        """This ethogram with one behaviour in the place of another; groups follow its name."""
+        self._require(name)
+        behaviours = tuple(behaviour if b.name == name else b for b in self.behaviours)
+        groups = (tuple(behaviour.name if n == name else n for n in g) for g in self.exclusive)
+        return Ethogram(behaviours, tuple(groups))
+
+    def without(self, name: str) -> Ethogram:
+        """This ethogram without a behaviour; a group that one member is left of ends."""
+        self._require(name)
+        behaviours = tuple(b for b in self.behaviours if b.name != name)
+        return Ethogram(behaviours, _groups_without(self.exclusive, name))
+
+    def moved(self, name: str, by: int) -> Ethogram:
+        """This ethogram with a behaviour further down, or with a negative number further up."""
+        self._require(name)
+        rest = [b for b in self.behaviours if b.name != name]
+        place = min(max(self.names.index(name) + by, 0), len(rest))
+        rest.insert(place, self[name])
+        return replace(self, behaviours=tuple(rest))
+
+    def excluding(self, name: str, other: str) -> Ethogram:
+        """This ethogram with a behaviour in another one's exclusive group, or in none if empty."""
+        self._require(name)
+        if other and any(name in group and other in group for group in self.exclusive):
+            return self
+        groups = list(_groups_without(self.exclusive, name))
+        if other:
+            self._require(other)
+            for i, group in enumerate(groups):
+                if other in group:
+                    groups[i] = (*group, name)
+                    return replace(self, exclusive=tuple(groups))
+            groups.append((other, name))
+        return replace(self, exclusive=tuple(groups))
+
+    def _require(self, name: str) -> None:
+        if name not in self:
+            raise LabelError(
+                f"The ethogram has no behaviour {name!r}", expected=", ".join(self.names)
+            )
+
     def to_dict(self) -> dict[str, Any]:
         """Plain lists and dictionaries, as written to ``ethoprism.toml`` and to cards."""
         return {
@@ -158,6 +200,11 @@ class Ethogram:
             behaviours.append(Behaviour(**{k: str(v) for k, v in row.items()}))  # type: ignore[arg-type]
         groups = tuple(tuple(str(n) for n in group) for group in members)
         return cls(tuple(behaviours), groups)
+
+
+def _groups_without(groups: tuple[tuple[str, ...], ...], name: str) -> tuple[tuple[str, ...], ...]:
+    left = (tuple(n for n in group if n != name) for group in groups)
+    return tuple(group for group in left if len(group) > 1)
 
 
 def _all_of(values: object, kind: type) -> bool:

@@ -7,10 +7,10 @@ frame would let a probe be tested on what it has seen; there is none here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -19,6 +19,7 @@ from jaxtyping import Bool, Float, Int8
 from ethoprism.annotation import PRESENT, UNOBSERVED, runs
 from ethoprism.errors import InputError
 
+_Label = TypeVar("_Label")
 Part = Literal["train", "validation", "test"]
 PARTS: tuple[Part, ...] = ("train", "validation", "test")
 _CANDIDATES = 500
@@ -63,11 +64,8 @@ def split_recordings(
             remedy="Label another recording, or split one into blocks with --split blocks.",
         )
     n_validation = max(1, round(validation_fraction * len(rest)))
-    chosen = _best_assignment(
-        [_present_counts(states[name]) for name in rest],
-        {"train": len(rest) - n_validation, "validation": n_validation},
-        seed,
-    )
+    sizes: dict[Part, int] = {"train": len(rest) - n_validation, "validation": n_validation}
+    chosen = best_assignment([present_counts(states[name]) for name in rest], sizes, seed)
     parts: dict[str, Part] = dict.fromkeys(test, "test")
     parts.update(zip(rest, chosen, strict=True))
     return [Segment(name, 0, len(rows), parts[name]) for name, rows in states.items()]
@@ -83,6 +81,7 @@ def split_blocks(
     test_fraction: float = 0.2,
     seed: int = 0,
     test_blocks: Sequence[int] | None = None,
+    validation_blocks: Sequence[int] | None = None,
 ) -> list[Segment]:
     """Contiguous blocks of one recording as parts, with ``gap`` rows unused between parts.
 
@@ -101,8 +100,9 @@ def split_blocks(
         Shares of the blocks, at least one block each unless 0.
     seed
         Decides among assignments that serve as well.
-    test_blocks
-        The blocks to test on, for cross-validation; chosen like the others where it is ``None``.
+    test_blocks, validation_blocks
+        The blocks to test on, or to tune on, for cross-validation; chosen like the others where it
+        is ``None``.
     """
     rows = len(states)
     edges = np.linspace(0, rows, n_blocks + 1).astype(int)
@@ -112,21 +112,23 @@ def split_blocks(
             expected=f"blocks of at least {2 * gap} sampled frames, since {gap} between blocks "
             "stay unused so that no window is seen twice",
             found=f"blocks of {np.diff(edges).min()}",
-            remedy="Use a longer recording, fewer blocks, or several recordings.",
+            remedy="Use a longer recording or several, or a probe that looks less far around: "
+            "--head linear --context 2.",
         )
-    counts = [_present_counts(states[a:b]) for a, b in pairwise(edges)]
+    counts = [present_counts(states[a:b]) for a, b in pairwise(edges)]
     n_test = max(1, round(test_fraction * n_blocks)) if test_fraction else 0
     n_validation = max(1, round(validation_fraction * n_blocks)) if validation_fraction else 0
-    sizes: dict[Part, int] = {"validation": n_validation}
-    if test_blocks is None:
-        test_blocks = ()
-        sizes["test"] = n_test
-    rest = [i for i in range(n_blocks) if i not in test_blocks]
+    given: dict[int, Part] = dict.fromkeys(test_blocks or (), "test")
+    given |= dict.fromkeys(validation_blocks or (), "validation")
+    sizes: dict[Part, int] = {
+        "validation": n_validation if validation_blocks is None else 0,
+        "test": n_test if test_blocks is None else 0,
+    }
+    rest = [i for i in range(n_blocks) if i not in given]
     sizes["train"] = len(rest) - sum(sizes.values())
-    parts: list[Part] = ["test"] * n_blocks
-    assigned = _best_assignment([counts[i] for i in rest], sizes, seed)
-    for i, part in zip(rest, assigned, strict=True):
-        parts[i] = part
+    assigned: list[Part] = best_assignment([counts[i] for i in rest], sizes, seed)
+    found: dict[int, Part] = {**given, **dict(zip(rest, assigned, strict=True))}
+    parts: list[Part] = [found[i] for i in range(n_blocks)]
     segments = []
     before, after = gap - gap // 2, gap // 2
     for i, part in enumerate(parts):
@@ -137,11 +139,14 @@ def split_blocks(
     return segments
 
 
-def _present_counts(states: np.ndarray) -> np.ndarray:
+def present_counts(states: np.ndarray) -> np.ndarray:
+    """Rows in which each behaviour is present, as float ``[behaviours]``."""
     return (states == PRESENT).sum(axis=0).astype(float)
 
 
-def _best_assignment(counts: Sequence[np.ndarray], sizes: dict[Part, int], seed: int) -> list[Part]:
+def best_assignment(
+    counts: Sequence[np.ndarray], sizes: Mapping[_Label, int], seed: int
+) -> list[_Label]:
     """The assignment, of many random ones, that shares every behaviour out most evenly.
 
     Looking at labels to balance whole blocks leaks nothing: no row of one part gets nearer to
@@ -149,7 +154,7 @@ def _best_assignment(counts: Sequence[np.ndarray], sizes: dict[Part, int], seed:
     """
     table = np.stack(counts)
     total = table.sum(axis=0)
-    labels: list[Part] = [part for part, size in sizes.items() for _ in range(size)]
+    labels = [part for part, size in sizes.items() for _ in range(size)]
     rng = np.random.default_rng(seed)
     best, best_cost = labels, np.inf
     for _ in range(_CANDIDATES):
@@ -213,24 +218,26 @@ def frame_scores(
 def _binary_scores(
     truth: Bool[np.ndarray, " n"], called: Bool[np.ndarray, " n"], probability: np.ndarray
 ) -> dict[str, float]:
-    from sklearn.metrics import average_precision_score, precision_recall_fscore_support
-
-    if not truth.any():
+    present, hits, n_called = int(truth.sum()), int((truth & called).sum()), int(called.sum())
+    if not present:
         names = ("precision", "recall", "f1", "chance_f1", "average_precision")
         return dict.fromkeys(names, float("nan"))
-    precision, recall, f1, _ = precision_recall_fscore_support(
-        truth,
-        called,
-        average="binary",
-        zero_division=0.0,  # pyright: ignore[reportArgumentType]
-    )
     return {
-        "precision": float(precision),
-        "recall": float(recall),
-        "f1": float(f1),
-        "chance_f1": chance_f1(float(truth.mean())),
-        "average_precision": float(average_precision_score(truth, probability)),
+        "precision": hits / n_called if n_called else 0.0,
+        "recall": hits / present,
+        "f1": 2 * hits / (present + n_called),
+        "chance_f1": chance_f1(present / len(truth)),
+        "average_precision": _average_precision(truth, probability),
     }
+
+
+def _average_precision(truth: Bool[np.ndarray, " n"], probability: np.ndarray) -> float:
+    """As `ethoprism.metrics.frames.average_precision`: the steps' area, without interpolation."""
+    order = np.argsort(-probability, kind="stable")
+    values, hits = probability[order], np.cumsum(truth[order])
+    ends = np.flatnonzero(np.append(values[1:] != values[:-1], True))
+    precision = hits[ends] / (ends + 1)
+    return float(precision @ np.diff(hits[ends], prepend=0)) / int(truth.sum())
 
 
 def best_threshold(truth: Bool[np.ndarray, " n"], probability: np.ndarray) -> float:

@@ -136,8 +136,8 @@ def extract(
     _require_space(store, key, recording, on_disk)
     batches = batches or default_batches(backbone.card)
     for first, last in runs(~store.done):
-        run = _Run(grid, store, backbone, batches, crop)
-        for block_rows in run.blocks(recording, int(first), int(last)):
+        run = _Run(grid, key.pooling, backbone, batches, crop)
+        for block_rows in _write_blocks(run, store, recording, int(first), int(last)):
             on_disk += block_rows
             yield Progress(on_disk, store.n_rows, recording.id)
 
@@ -163,20 +163,69 @@ def _require_space(store: TokenStore, key: TokenKey, recording: Recording, on_di
         )
 
 
+def _write_blocks(
+    run: _Run, store: TokenStore, recording: Recording, first: int, last: int
+) -> Iterator[int]:
+    """Write blocks ``first`` to ``last`` (excluded); yields the rows of each as it is done."""
+
+    def empty(block: int) -> np.ndarray:
+        start, stop = store.block(block)
+        return np.empty((stop - start, *store.shape[1:]), np.float16)
+
+    row, stop = store.block(first)[0], store.block(last - 1)[1]
+    block, tokens = first, empty(first)
+    for start, kept in run.kept_rows(recording, row, stop):
+        while len(kept):
+            block_start, block_stop = store.block(block)
+            n = min(len(kept), block_stop - start)
+            tokens[start - block_start : start - block_start + n] = kept[:n]
+            start, kept = start + n, kept[n:]
+            if start == block_stop:
+                store.write_block(block, tokens, run.valid[block_start:block_stop])
+                yield len(tokens)
+                block += 1
+                if block == last:
+                    return
+                tokens = empty(block)
+
+
+def trial(
+    recording: Recording,
+    backbone: Backbone,
+    key: TokenKey,
+    rows: int,
+    *,
+    crop: CropPath | None = None,
+    batches: Batches | None = None,
+) -> Iterator[int]:
+    """Encode the first ``rows`` sampled frames as `extract` does and keep nothing, to time it.
+
+    Yields
+    ------
+    How many sampled frames were finished, a window at a time.
+    """
+    grid = WindowGrid(recording.n_frames, key.length, key.hop, key.step)
+    run = _Run(grid, key.pooling, backbone, batches or default_batches(backbone.card), crop)
+    done = 0
+    for _, kept in run.kept_rows(recording, 0, min(rows, grid.n_sampled)):
+        done += len(kept)
+        yield done
+
+
 class _Run:
-    """Extraction of a run of consecutive missing blocks."""
+    """Encoding of consecutive sampled frames, such as those of missing blocks."""
 
     def __init__(
         self,
         grid: WindowGrid,
-        store: TokenStore,
+        pooling: int,
         backbone: Backbone,
         batches: Batches,
         crop: CropPath | None,
     ):
         self.grid = grid
         self.crop = crop
-        self.store = store
+        self.pooling = pooling
         self.backbone = backbone
         self.batches = batches
         span = (batches.windows - 1) * grid.hop + grid.length
@@ -185,30 +234,7 @@ class _Run:
         self.ring_rows = n_chunks * batches.frames
         self.valid = np.zeros(grid.n_sampled, dtype=bool)
 
-    def blocks(self, recording: Recording, first: int, last: int) -> Iterator[int]:
-        """Write blocks ``first`` to ``last`` (excluded); yields the rows of each as it is done."""
-        row, stop = self.store.block(first)[0], self.store.block(last - 1)[1]
-        block = first
-        tokens = np.empty(self._block_shape(block), np.float16)
-        for start, kept in self._kept_rows(recording, row, stop):
-            while len(kept):
-                block_start, block_stop = self.store.block(block)
-                n = min(len(kept), block_stop - start)
-                tokens[start - block_start : start - block_start + n] = kept[:n]
-                start, kept = start + n, kept[n:]
-                if start == block_stop:
-                    self.store.write_block(block, tokens, self.valid[block_start:block_stop])
-                    yield len(tokens)
-                    block += 1
-                    if block == last:
-                        return
-                    tokens = np.empty(self._block_shape(block), np.float16)
-
-    def _block_shape(self, block: int) -> tuple[int, int, int, int]:
-        start, stop = self.store.block(block)
-        return (stop - start, *self.store.shape[1:])
-
-    def _kept_rows(
+    def kept_rows(
         self, recording: Recording, row: int, stop: int
     ) -> Iterator[tuple[int, np.ndarray]]:
         """Pooled tokens of rows ``row`` to ``stop``, window by window, as ``(start, tokens)``.
@@ -280,7 +306,7 @@ class _Run:
         tokens = self.backbone.temporal(
             _take(ring, jnp.asarray(rows % self.ring_rows)), jnp.asarray(padding)
         )
-        return pool(tokens, self.backbone.card.grid, self.store.key.pooling)
+        return pool(tokens, self.backbone.card.grid, self.pooling)
 
 
 @partial(jax.jit, donate_argnums=0)

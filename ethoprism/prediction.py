@@ -6,10 +6,11 @@ changed without predicting again. A prediction is never stored as annotation.
 
 from __future__ import annotations
 
+import math
 import shutil
 import uuid
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,17 @@ import pandas as pd
 import zarr
 from jaxtyping import Bool, Float, Int8
 
-from ethoprism.annotation import ABSENT, PRESENT, UNOBSERVED, runs
+from ethoprism import postprocess
+from ethoprism.annotation import PRESENT, UNOBSERVED
 from ethoprism.errors import ProjectError
 from ethoprism.files import storage_error
+from ethoprism.postprocess import Chain
 from ethoprism.safety import check_packed, check_zarr
 
 _MOST_VALUES = 2**32
 """Probabilities that a file may state; 16 GiB."""
+LONGEST = 2**20
+"""Frames that a shortest bout or gap may have."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +52,8 @@ class Prediction:
         The backbone's label, which says whether it is untrained.
     content_key
         Digest of the recording's content.
+    notes
+        Warnings, each a sentence or more: the recording looks unlike the training ones.
     """
 
     recording: str
@@ -57,6 +64,7 @@ class Prediction:
     probe: str
     backbone: str
     content_key: str
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -68,37 +76,112 @@ class Decision:
     thresholds
         Per behaviour: present at this probability or above.
     min_bout
-        Per behaviour, in frames: shorter bouts are dropped, shorter gaps inside one are filled.
+        Per behaviour, in frames: shorter bouts are dropped.
     exclusive
         Groups of behaviours of which the most probable one alone may be present.
+    low
+        Per behaviour: a bout that reached the threshold somewhere goes on while the probability is
+        at or above this (hysteresis). The threshold itself where a behaviour is not named.
+    min_gap
+        Per behaviour, in frames: shorter gaps inside a bout are filled, except in exclusive groups,
+        where that could put two behaviours on one frame. ``min_bout`` where it is not named.
+    chains
+        Groups that are decoded as the likeliest sequence instead. Neither hysteresis nor gaps apply
+        to them; thresholds shift the odds of a member.
     """
 
     thresholds: dict[str, float]
     min_bout: dict[str, int]
     exclusive: tuple[tuple[str, ...], ...] = ()
+    low: dict[str, float] = field(default_factory=dict)
+    min_gap: dict[str, int] = field(default_factory=dict)
+    chains: tuple[Chain, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as written to cards; what is empty is left out, as in older cards."""
+        data: dict[str, Any] = {
+            "thresholds": dict(self.thresholds),
+            "min_bout": dict(self.min_bout),
+            "exclusive": [list(group) for group in self.exclusive],
+        }
+        if self.low:
+            data["low"] = dict(self.low)
+        if self.min_gap:
+            data["min_gap"] = dict(self.min_gap)
+        if self.chains:
+            data["chains"] = [chain.to_dict() for chain in self.chains]
+        return data
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Decision:
+        """The decision that `to_dict` described.
+
+        Raises
+        ------
+        ValueError, TypeError, KeyError
+            If it is none, or holds what decides nothing.
+        """
+        decision = cls(
+            {str(k): float(v) for k, v in data["thresholds"].items()},
+            dict(data["min_bout"]),
+            tuple(tuple(map(str, group)) for group in data.get("exclusive", ())),
+            {str(k): float(v) for k, v in data.get("low", {}).items()},
+            dict(data.get("min_gap", {})),
+            tuple(Chain.from_dict(chain) for chain in data.get("chains", ())),
+        )
+        decision.require_sound(list(decision.thresholds))
+        return decision
+
+    def require_sound(self, behaviours: Sequence[str]) -> None:
+        """Raise a ``ValueError`` unless this decides exactly these behaviours."""
+        names = set(behaviours)
+        if set(self.thresholds) != names or set(self.min_bout) != names:
+            raise ValueError("its thresholds are of other behaviours")
+        if not (set(self.low) <= names and set(self.min_gap) <= names):
+            raise ValueError("its low thresholds or gaps are of other behaviours")
+        values = (*self.thresholds.values(), *self.low.values())
+        if not all(math.isfinite(value) and value >= 0 for value in values):
+            raise ValueError("its thresholds are no probabilities")
+        if any(value > self.thresholds[name] for name, value in self.low.items()):
+            raise ValueError("a low threshold is above the threshold")
+        for lengths in (self.min_bout, self.min_gap):
+            if not all(type(n) is int and 0 <= n <= LONGEST for n in lengths.values()):
+                raise ValueError("its shortest bouts or gaps are no numbers of frames")
+        if not all(set(chain.behaviours) <= names for chain in self.chains):
+            raise ValueError("a chain is of other behaviours")
 
 
 def decide(prediction: Prediction, decision: Decision) -> Int8[np.ndarray, "frames behaviours"]:
     """Present (1), absent (0) or, where a frame was not covered, unknown (−1)."""
     names = list(prediction.behaviours)
+    p, covered = prediction.probability, prediction.covered
     thresholds = np.array([decision.thresholds[name] for name in names], np.float32)
-    present = prediction.probability >= thresholds
+    present = p >= thresholds
+    if any(decision.low.get(name, 1.0) < decision.thresholds[name] for name in names):
+        low = np.array(
+            [decision.low.get(name, decision.thresholds[name]) for name in names], np.float32
+        )
+        present = postprocess.hysteresis(present, p >= low, covered)
     for group in decision.exclusive:
         columns = [names.index(name) for name in group if name in names]
         if columns:
-            winner = np.argmax(prediction.probability[:, columns], axis=1)
-            present[:, columns] &= np.arange(len(columns)) == winner[:, None]
+            winner = np.argmax(p[:, columns], axis=1)
+            for place, column in enumerate(columns):
+                present[:, column] &= winner == place
+    for chain in decision.chains:
+        columns = [names.index(name) for name in chain.behaviours]
+        state = chain.decode(p[:, columns], covered, thresholds[columns])
+        for place, column in enumerate(columns):
+            present[:, column] = state == place + 1
     grouped = {name for group in decision.exclusive for name in group}
-    for column, name in enumerate(names):
-        present[:, column] = smooth(
-            present[:, column],
-            prediction.covered,
-            decision.min_bout[name],
-            # Filling a gap could put two behaviours of an exclusive group on one frame.
-            fill=name not in grouped,
-        )
-    states = np.where(present, PRESENT, ABSENT).astype(np.int8)
-    states[~prediction.covered] = UNOBSERVED
+    grouped |= {name for chain in decision.chains for name in chain.behaviours}
+    shortest = [decision.min_bout[name] for name in names]
+    gaps = [
+        0 if name in grouped else decision.min_gap.get(name, decision.min_bout[name])
+        for name in names
+    ]
+    states = postprocess.smooth(present, covered, shortest, gaps).astype(np.int8)
+    states[~covered] = UNOBSERVED
     return states
 
 
@@ -113,16 +196,8 @@ def smooth(
 
     Frames that are not covered end a bout; nothing is filled across them.
     """
-    result = present & covered
-    if fill:
-        for start, stop in runs(~result & covered):
-            inside = start > 0 and stop < len(result) and result[start - 1] and result[stop]
-            if inside and stop - start < min_bout:
-                result[start:stop] = True
-    for start, stop in runs(result):
-        if stop - start < min_bout:
-            result[start:stop] = False
-    return result
+    gap = [min_bout if fill else 0]
+    return postprocess.smooth(present[:, None], covered, [min_bout], gap)[:, 0]
 
 
 def predicted_bouts(
@@ -132,21 +207,25 @@ def predicted_bouts(
 
     Columns: ``recording, subject, behaviour, start_frame, stop_frame, mean_p``, sorted by start.
     """
-    rows = []
-    for column, name in enumerate(prediction.behaviours):
-        for start, stop in runs(states[:, column] == PRESENT):
-            rows.append(
-                {
-                    "recording": prediction.recording,
-                    "subject": prediction.subject,
-                    "behaviour": name,
-                    "start_frame": int(start),
-                    "stop_frame": int(stop),
-                    "mean_p": float(prediction.probability[start:stop, column].mean()),
-                }
-            )
-    columns = ["recording", "subject", "behaviour", "start_frame", "stop_frame", "mean_p"]
-    table = pd.DataFrame(rows, columns=columns)
+    starts, stops, columns = postprocess.runs_by_column(states == PRESENT)
+    sums = np.array(
+        [
+            prediction.probability[start:stop, column].sum(dtype=np.float64)
+            for start, stop, column in zip(starts, stops, columns, strict=True)
+        ],
+        np.float64,
+    )
+    names = np.array(prediction.behaviours, dtype=object)
+    table = pd.DataFrame(
+        {
+            "recording": pd.Series([prediction.recording] * len(starts), dtype=object),
+            "subject": pd.Series([prediction.subject] * len(starts), dtype=object),
+            "behaviour": pd.Series(names[columns], dtype=object),
+            "start_frame": starts,
+            "stop_frame": stops,
+            "mean_p": sums / (stops - starts),
+        }
+    )
     return table.sort_values(["start_frame", "behaviour"], kind="stable", ignore_index=True)
 
 
@@ -157,6 +236,7 @@ def save_prediction(prediction: Prediction, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         attributes = {name: getattr(prediction, name) for name in _ATTRIBUTES}
         attributes["behaviours"] = list(prediction.behaviours)
+        attributes["notes"] = list(prediction.notes)
         group = zarr.create_group(temporary, zarr_format=3, attributes=attributes)
         group.create_array("probability", data=prediction.probability)
         group.create_array("covered", data=prediction.covered)
@@ -220,6 +300,7 @@ def _read(path: Path, attributes: dict[str, Any], n_frames: int | None) -> Predi
         behaviours=behaviours,
         probability=np.asarray(probability),
         covered=np.asarray(covered),
+        notes=tuple(map(str, attributes.get("notes", ()))),
     )
 
 

@@ -139,6 +139,10 @@ class Project:
             expected=", ".join(self.recording_ids) or "recordings added with: ethoprism add",
         )
 
+    def video_path(self, recording: str) -> Path:
+        """Where the video of a recording should lie."""
+        return self._resolve(self.entry(recording).path)
+
     def recording(self, recording: str) -> Recording:
         """A recording with its frame times, from the cache where the file is unchanged.
 
@@ -232,6 +236,10 @@ class Project:
         self._cache(replace(recording, id=entry.id))
         write_entries(self.folder / RECORDINGS, project.entries)
         return project
+
+    def with_path(self, recording: str, path: Path) -> Project:
+        """This project with the place renewed where a recording's video lies."""
+        return self.with_entry(replace(self.entry(recording), path=self._portable(path)))
 
     def with_entry(self, entry: Entry) -> Project:
         """This project with the line of a recording replaced; a `ProjectError` if there is none."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from av.video.frame import VideoFrame
@@ -18,7 +18,10 @@ from ethoprism.decoding import FrameStream
 from ethoprism.errors import VideoError
 from ethoprism.frame_array import FrameArray
 from ethoprism.frame_index import FrameIndex
+from ethoprism.glimpse import Glimpse
 from ethoprism.recording import Recording
+
+_NEAR = 16  # packets that are soon decoded
 
 
 class RgbConverter:
@@ -67,6 +70,7 @@ class FrameReader(FrameArray):
         self._capacity = max(2, cache_bytes // (3 * recording.height * recording.width))
         self._kept: OrderedDict[int, VideoFrame | None] = OrderedDict()
         self._stream = FrameStream(recording.path, self._index)
+        self._glimpse = Glimpse(recording.path, self._index)
         self._to_rgb = RgbConverter(self._index.turns)
         self._lock = threading.RLock()
 
@@ -83,12 +87,56 @@ class FrameReader(FrameArray):
         finally:
             stream.close()
 
+    @property
+    def turns(self) -> int:
+        """Quarter turns counterclockwise from a decoded frame to the displayed one."""
+        return self._index.turns
+
+    def decode_to(self, n: int, passed: Callable[[int, VideoFrame | None], None]) -> None:
+        """Decode up to frame ``n``, for those who keep frames themselves.
+
+        Parameters
+        ----------
+        n
+            The frame's number, from 0.
+        passed
+            Is called with the number and the frame, as decoded, of every frame on the way from
+            where decoding has to begin, ``n`` itself included; with None for a damaged frame. What
+            it raises ends decoding and is passed on; the next call goes on from there.
+        """
+        with self._lock:
+            self.require_open()
+            self._stream.get(n, passed, lookback=n)
+
+    def glimpse(self, n: int, wanted: Callable[[], bool]) -> VideoFrame | None:
+        """Frame ``n`` ahead of `decode_to`, where that is far from it; None elsewhere.
+
+        The frame is the same, bit for bit, unless `decode_to` finds it damaged. ``wanted`` is asked
+        on the way whether to go on.
+        """
+        with self._lock:
+            self.require_open()
+            packet = int(self._index.packet_of[n])
+            whole = packet - int(self._index.base[packet])
+            if self._stream.distance(n) <= max(whole // 2, _NEAR):
+                return None
+            return self._glimpse.get(n, wanted)
+
+    def damage(self, n: int) -> VideoError:
+        """What there is to say of frame ``n`` where it is damaged."""
+        return VideoError(
+            f"Frame {n} of {self._recording.path} is damaged",
+            expected="a frame that can be decoded whole, and those it leans on",
+            remedy="Leave it out, or copy the recording again from its source.",
+        )
+
     def close(self) -> None:
         """Close the file. Iterators that still run go on."""
         with self._lock:
             self._closed = True
             self._kept.clear()
             self._stream.close()
+            self._glimpse.close()
 
     def read(self, n: int) -> UInt8[np.ndarray, "height width 3"]:
         """Frame ``n``, from 0; a `VideoError` if it is damaged."""
@@ -100,11 +148,7 @@ class FrameReader(FrameArray):
             else:
                 frame = self._stream.get(n, self._keep, self._capacity - 1)
             if frame is None:
-                raise VideoError(
-                    f"Frame {n} of {self._recording.path} is damaged",
-                    expected="a frame that can be decoded whole, and those it leans on",
-                    remedy="Leave it out, or copy the recording again from its source.",
-                )
+                raise self.damage(n)
             return self._to_rgb(frame)
 
     def _keep(self, n: int, frame: VideoFrame | None) -> None:

@@ -6,6 +6,7 @@ Long steps are generators of `Progress` whose result is what they made. Nothing 
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -146,14 +147,23 @@ def extract_tokens(
     project: Project, backbone: Backbone, recordings: Sequence[str] = ()
 ) -> Iterator[Progress]:
     """Extract the tokens of recordings, all by default; what is there already is kept."""
-    from ethoprism.extract import extract
-
     key = project_key(project, backbone)
     for unit in units(project, key.crop, recordings):
-        crop = crop_path(project, unit, key.crop)
-        path = project.tokens_path(key.digest, unit.name)
-        steps = extract(project.recording(unit.recording), backbone, key, path, crop=crop)
-        yield from (replace(step, note=unit.name) for step in steps)
+        yield from extract_unit(project, backbone, key, unit)
+
+
+def extract_unit(
+    project: Project, backbone: Backbone, key: TokenKey, unit: Unit
+) -> Iterator[Progress]:
+    """Extract the tokens of one unit; what is there already is kept."""
+    from ethoprism.extract import extract
+
+    crop = crop_path(project, unit, key.crop)
+    path = project.tokens_path(key.digest, unit.name)
+    steps = extract(project.recording(unit.recording), backbone, key, path, crop=crop)
+    with closing(steps):
+        for step in steps:
+            yield replace(step, note=unit.name)
 
 
 def open_tokens(project: Project, key: TokenKey, unit: Unit) -> TokenStore:
@@ -243,6 +253,13 @@ def unit_labels(project: Project, unit: Unit) -> tuple[pd.DataFrame, pd.DataFram
     """
     with open_annotations(project, "read") as store:
         bouts, spans = store.bouts(unit.recording), store.spans(unit.recording)
+    return counted_labels(project, unit, bouts, spans)
+
+
+def counted_labels(
+    project: Project, unit: Unit, bouts: pd.DataFrame, spans: pd.DataFrame
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Labels of a unit's recording with the subjects that they count for; see `unit_labels`."""
     if unit.subject and len(tracks_of(project, unit.recording)) == 1:
         bouts = bouts.assign(subject=bouts["subject"].replace("", unit.subject))
         spans = spans.assign(subject=spans["subject"].replace("", unit.subject))
@@ -354,8 +371,10 @@ def export_predictions(
             "probe": probe.name,
             "probe_digest": probe.digest,
             "token_key": probe.key.to_dict(),
+            "decision_by": "training" if probe.learnt is None else "user",
             "thresholds": probe.decision.thresholds,
             "min_bout_frames": probe.decision.min_bout,
+            "decision": probe.decision.to_dict(),
             "recordings": list(dict.fromkeys(item.recording for item in labels)),
             "note": "Predictions of a probe, not observations. "
             + ("The backbone's weights are random (untrained). " if untrained else "")

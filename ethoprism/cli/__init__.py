@@ -24,7 +24,10 @@ from ethoprism.cli import extraction  # noqa: F401
 from ethoprism.cli import labels  # noqa: F401
 from ethoprism.cli import probes  # noqa: F401
 from ethoprism.cli import evaluation  # noqa: F401
+from ethoprism.cli import reporting  # noqa: F401
+from ethoprism.cli import exploring  # noqa: F401
 from ethoprism.cli import doctor  # noqa: F401
+from ethoprism.cli import gui  # noqa: F401
 # isort: on
 
 _debug = False

@@ -20,6 +20,18 @@ from ethoprism.cli.common import (
     warn_untrained,
 )
 
+_SHOWN = {
+    "present": "present",
+    "bouts": "bouts",
+    "precision": "precision",
+    "recall": "recall",
+    "f1": "F1",
+    "f1_low": "from",
+    "f1_high": "to",
+    "chance_f1": "chance",
+    "average_precision": "AP",
+}
+
 
 @app.command()
 def train(
@@ -30,16 +42,43 @@ def train(
         list[str] | None, typer.Option(help="Recording to hold out; may be repeated.")
     ] = None,
     behaviours: Annotated[str, typer.Option(help="Names; all that can be learnt by default.")] = "",
-    split: Annotated[str, typer.Option(help="'auto', 'recordings' or 'blocks'.")] = "auto",
+    head: Annotated[str, typer.Option(help="'linear', 'attentive' or 'temporal'.")] = "",
+    loss: Annotated[
+        str, typer.Option(help="'cross-entropy', or for rare behaviours 'balanced' or 'focal'.")
+    ] = "cross-entropy",
+    split: Annotated[
+        str,
+        typer.Option(
+            help="What stays together: 'recordings', 'animals', 'sessions', 'blocks' of one "
+            "recording, or 'auto'."
+        ),
+    ] = "auto",
+    split_pattern: Annotated[
+        str, typer.Option(help="Regular expression for what stays together, found in the names.")
+    ] = "",
+    folds: Annotated[
+        int, typer.Option(help="Cross-validate in so many folds first; 0 for none.")
+    ] = 0,
+    ensemble: Annotated[int, typer.Option(help="Networks to average.")] = 1,
     subject: Annotated[str, typer.Option(help="Whose behaviour; anybody's by default.")] = "",
-    context: Annotated[int | None, typer.Option(help="Rows pooled on either side.")] = None,
+    context: Annotated[int | None, typer.Option(help="Rows seen on either side.")] = None,
     motion: Annotated[bool, typer.Option(help="Join tokens with their change.")] = True,
     seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0,
 ) -> None:
     """Train a probe on labels and tokens."""
     from ethoprism import console, training, workflow
+    from ethoprism.probe.heads import HEADS
+    from ethoprism.probe.losses import LOSSES
+    from ethoprism.splits import SPLITS, refuse_frames
 
-    one_of("--split", split, ("auto", "recordings", "blocks"))
+    if split_pattern and split in ("auto", "pattern"):
+        split = "pattern"
+    if split == "frames":
+        refuse_frames()
+    one_of("--split", split, SPLITS)
+    head = head or training.DEFAULT_HEAD
+    one_of("--head", head, HEADS)
+    one_of("--loss", loss, LOSSES)
     opened = open_project(project)
     require_recordings(opened)
     backbone = workflow.load_backbone(opened.settings)
@@ -54,7 +93,13 @@ def train(
         context,
         motion,
         seed,
+        head,
+        loss,
+        split_pattern,
+        ensemble,
+        folds,
     )
+    training.require_sound(plan)
     key = workflow.project_key(opened, backbone)
     trained = console.follow(training.train_probe(opened, key, plan), "Training")
     left_out = [n for n in opened.ethogram.names if n not in trained.behaviours]
@@ -82,6 +127,84 @@ def predict(
         n, covered = len(prediction.covered), int(prediction.covered.sum())
         of = f", {prediction.subject}" if prediction.subject else ""
         console.say(f"{prediction.recording}{of}: {covered} of {n} frames predicted")
+        console.notes(prediction.notes)
+
+
+@app.command()
+def thresholds(
+    project: ProjectFolder,
+    probe: ProbeName = "probe",
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="BEHAVIOUR=CHOICE, where the choice is 'miss', 'rather-miss', 'balanced', "
+            "'rather-over', 'over-call', 'learnt' or a number; may be repeated.",
+        ),
+    ] = None,
+    reset: Annotated[bool, typer.Option(help="Go back to all learnt thresholds.")] = False,
+) -> None:
+    """Show what thresholds do, from rather missing to rather over-calling, or set them."""
+    from ethoprism import console
+    from ethoprism import thresholds as assistant
+    from ethoprism.probe.checkpoint import forget_decision, load_held_out, load_probe
+
+    opened = open_project(project)
+    folder = opened.probe_folder(probe)
+    loaded = load_probe(folder, own=not reset)
+    warn_untrained(loaded.key.label, loaded.key.trained)
+    if reset:
+        forget_decision(folder)
+    if set_:
+        pairs = [text.rpartition("=") for text in set_]
+        wrong = [text for text, (name, _, _) in zip(set_, pairs, strict=True) if not name]
+        if wrong:
+            raise typer.BadParameter(f"expected BEHAVIOUR=CHOICE, found {wrong[0]!r}: --set")
+        loaded = assistant.set_thresholds(
+            opened, probe, {name: choice for name, _, choice in pairs}
+        )
+    found = assistant.choices(loaded, load_held_out(folder, loaded))
+    frame = assistant.table(found)
+    if len(frame):
+        console.table(_threshold_table(frame), f"Thresholds, {loaded.key.label}")
+    console.say(f"Shown on {assistant.source_of(loaded)}.")
+    for choice, words in assistant.WORDS.items():
+        console.say(f"{choice}: {words}")
+    if any(not c.reached for c in found):
+        console.say("* no threshold reaches that; this comes nearest")
+    console.say(
+        "Thresholds in use: " + ("learnt" if loaded.learnt is None else "your own, decision.json")
+    )
+
+
+def _threshold_table(frame: Any) -> Any:
+    """What is printed of the assistant's table; what people labelled is a row by itself."""
+    import pandas as pd
+
+    shown = pd.DataFrame(
+        {
+            "behaviour": frame["behaviour"],
+            "choice": frame["choice"] + frame["reached"].map({True: "", False: " *"}),
+            "at": frame["threshold"].map("{:.3f}".format),
+            "precision": frame["precision"],
+            "recall": frame["recall"],
+            "time": frame["called_share"].map("{:.1%}".format),
+            "bouts": frame["bouts"],
+        }
+    )
+    first = frame.drop_duplicates("behaviour")
+    labelled = pd.DataFrame(
+        {
+            "behaviour": first["behaviour"],
+            "choice": "(labelled)",
+            "at": "",
+            "precision": float("nan"),
+            "recall": float("nan"),
+            "time": first["true_share"].map("{:.1%}".format),
+            "bouts": first["true_bouts"],
+        }
+    )
+    return pd.concat([labelled, shown]).sort_index(kind="stable")
 
 
 @app.command()
@@ -110,20 +233,31 @@ def export(
     console.wrote(path)
 
 
+def _shown(metrics: Any) -> Any:
+    """What is printed of a table of scores."""
+    import pandas as pd
+
+    frame = pd.DataFrame.from_dict(metrics, orient="index").reindex(columns=list(_SHOWN))
+    return frame.rename(columns=_SHOWN).rename_axis("behaviour").reset_index()
+
+
 def _print_metrics(probe: Any) -> None:
     import pandas as pd
 
     from ethoprism import console
 
+    found = probe.training.get("cross_validation")
+    if found:
+        title = f"Cross-validation, {found['folds']} folds, {probe.key.label}"
+        console.table(_shown(found["metrics"]), title)
     titles = {
         "validation": "Validation (it stopped the training and set the thresholds)",
         "test": "Test (not seen in training)",
     }
     for part, title in titles.items():
         if probe.metrics.get(part):
-            frame = pd.DataFrame.from_dict(probe.metrics[part], orient="index")
-            frame = frame.rename_axis("behaviour").reset_index()
-            console.table(frame, f"{title}, {probe.key.label}")
+            console.table(_shown(probe.metrics[part]), f"{title}, {probe.key.label}")
+    console.say("from, to: 95 % interval of F1. chance: F1 of calling every frame present.")
     by_subject = probe.training.get("metrics_by_subject", {})
     rows = [
         {"subject": subject, "behaviour": name, **scores}

@@ -43,7 +43,16 @@ COLUMNS = (
     "calibration_error",
     "adaptive_calibration_error",
 )
-WITH_INTERVAL = ("precision", "recall", "f1", "average_precision", *IOU_NAMES)
+WITH_INTERVAL = (
+    "precision",
+    "recall",
+    "f1",
+    "average_precision",
+    *IOU_NAMES,
+    "time_share",
+    "called_time_share",
+    "time_share_error",
+)
 
 
 @dataclass(frozen=True, eq=False)

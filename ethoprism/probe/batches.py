@@ -6,15 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float16, Int, Int8
+from jaxtyping import Bool, Float16, Int, Int8, Shaped
 
 from ethoprism.annotation import UNOBSERVED, runs
 from ethoprism.evaluate import Part, Segment
+from ethoprism.probe.descriptors import describe
+from ethoprism.probe.model import ProbeShape
 from ethoprism.tokens import TokenKey, TokenStore
 
 MAX_BYTES = 4 * 2**30
 """Tokens that are held in memory for training; more are sampled down, and the card says so."""
 _PIECE = 256
+TAIL = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,30 +34,49 @@ class LabelledTokens:
     subject: str = ""
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where labelled rows of a recording lie in memory.
+
+    ``item`` counts the recordings; rows ``start`` to ``stop`` (excluded) of its store are at
+    ``position`` and on.
+    """
+
+    item: int
+    start: int
+    stop: int
+    position: int
+
+
 @dataclass(frozen=True, eq=False)
 class Samples:
     """Rows in memory, and where the labelled ones among them are.
 
     Attributes
     ----------
-    tokens
-        float16 ``[rows, tokens, features]``: pieces of recordings one after another, each with
-        enough rows around it for the context.
+    inputs
+        ``[rows, tokens, features]`` float16 or descriptors ``[rows, features]`` float32: pieces of
+        recordings one after another, each with enough rows around it for the context.
     valid
         Rows that hold an encoded frame.
-    centres
-        Indices into ``tokens`` of the labelled rows.
     states
-        int8 ``[centres, behaviours]``.
+        int8 ``[rows, behaviours]``; unobserved in rows that are there for the context only.
+    places
+        The pieces.
     kept
         Share of the labelled rows that fitted into memory.
     """
 
-    tokens: Float16[np.ndarray, "rows tokens features"]
+    inputs: Shaped[np.ndarray, "rows *rest"]
     valid: Bool[np.ndarray, " rows"]
-    centres: Int[np.ndarray, " centres"]
-    states: Int8[np.ndarray, "centres behaviours"]
+    states: Int8[np.ndarray, "rows behaviours"]
+    places: tuple[Place, ...]
     kept: float
+
+    @property
+    def centres(self) -> Int[np.ndarray, " centres"]:
+        """Indices of the labelled rows."""
+        return np.flatnonzero((self.states != UNOBSERVED).any(axis=1))
 
 
 def receptive_rows(key: TokenKey, context: int) -> int:
@@ -71,7 +93,7 @@ def load_samples(
     data: Sequence[LabelledTokens],
     segments: Sequence[Segment],
     part: Part,
-    context: int,
+    shape: ProbeShape,
     *,
     max_bytes: int = MAX_BYTES,
     seed: int = 0,
@@ -84,42 +106,52 @@ def load_samples(
         Recordings with tokens and states.
     segments, part
         The split, and which part of it to load.
-    context
-        Rows on either side that the probe looks at.
+    shape
+        Says how many rows around a row the probe looks at, and what it sees of them.
     max_bytes
-        Bound of the memory for tokens; beyond it, random pieces of `_PIECE` rows are left out.
+        Bound of the memory for the rows; beyond it, random pieces of `_PIECE` rows are left out.
     seed
         Decides which.
     """
     pieces = [
-        (item, start, stop)
-        for item in data
+        (index, start, stop)
+        for index, item in enumerate(data)
         for segment in segments
         if segment.recording == item.recording and segment.part == part
-        for start, stop in _labelled_runs(item, segment)
+        for start, stop in _labelled_runs(item, segment, shape.context)
     ]
-    pieces, kept = _within(pieces, context, max_bytes, seed)
-    tokens, valid, centres, states = [], [], [], []
-    position = 0
-    for item, start, stop in pieces:
-        block, ok = read_rows(item.store, start - context - 1, stop + context)
-        centre = np.arange(start, stop)
-        labelled = (item.states[start:stop] != UNOBSERVED).any(axis=1)
-        labelled &= ok[centre - (start - context - 1)]
-        tokens.append(block)
-        valid.append(ok)
-        centres.append(position + centre[labelled] - (start - context - 1))
-        states.append(item.states[start:stop][labelled])
-        position += len(block)
-    n_behaviours = data[0].states.shape[1]
     _, y, x, width = data[0].store.shape
-    return Samples(
-        tokens=np.concatenate(tokens) if tokens else np.zeros((0, y * x, width), np.float16),
-        valid=np.concatenate(valid) if valid else np.zeros(0, bool),
-        centres=np.concatenate(centres) if centres else np.zeros(0, np.int64),
-        states=np.concatenate(states) if states else np.zeros((0, n_behaviours), np.int8),
-        kept=kept,
-    )
+    row_bytes = y * x * width * 2 if shape.on_tokens else shape.inputs * 4
+    context = shape.context
+    pieces, kept = _within(pieces, context, max_bytes // row_bytes, seed)
+    lengths = [stop - start + 2 * context + 1 for _, start, stop in pieces]
+    rest = (y * x, width) if shape.on_tokens else (shape.inputs,)
+    # Room behind the last piece, so that a stretch of rows can start at any labelled one.
+    n, n_behaviours = sum(lengths) + TAIL, data[0].states.shape[1]
+    inputs = np.zeros((n, *rest), np.float16 if shape.on_tokens else np.float32)
+    valid = np.zeros(n, dtype=bool)
+    states = np.full((n, n_behaviours), UNOBSERVED, np.int8)
+    places, position = [], 0
+    for (index, start, stop), length in zip(pieces, lengths, strict=True):
+        item = data[index]
+        here = slice(position, position + length)
+        inputs[here], valid[here] = read_inputs(item.store, start - context - 1, length, shape)
+        first = position + context + 1
+        inner = slice(first, first + stop - start)
+        states[inner] = np.where(valid[inner, None], item.states[start:stop], UNOBSERVED)
+        places.append(Place(index, start, stop, first))
+        position += length
+    return Samples(inputs, valid, states, tuple(places), kept)
+
+
+def read_inputs(
+    store: TokenStore, start: int, length: int, shape: ProbeShape
+) -> tuple[Shaped[np.ndarray, "rows *rest"], Bool[np.ndarray, " rows"]]:
+    """What the probe sees of ``length`` rows from ``start`` on, and their validity."""
+    tokens, valid = read_rows(store, start, start + length)
+    if shape.on_tokens:
+        return tokens, valid
+    return describe(tokens, valid, motion=shape.motion), valid
 
 
 def read_rows(
@@ -141,27 +173,33 @@ def read_rows(
     return tokens, valid
 
 
-Piece = tuple[LabelledTokens, int, int]
+Piece = tuple[int, int, int]
+"""Index of the recording, first row, row after the last."""
 
 
-def _labelled_runs(item: LabelledTokens, segment: Segment) -> list[tuple[int, int]]:
-    """Ranges of a segment's rows that carry labels."""
+def _labelled_runs(item: LabelledTokens, segment: Segment, context: int) -> list[tuple[int, int]]:
+    """Ranges of a segment's rows that carry labels; those whose surroundings meet are one."""
     labelled = (item.states[segment.start : segment.stop] != UNOBSERVED).any(axis=1)
-    return [(segment.start + int(a), segment.start + int(b)) for a, b in runs(labelled)]
+    found = runs(labelled)
+    if not len(found):
+        return []
+    apart = found[1:, 0] - found[:-1, 1] > 2 * context + 1
+    starts = found[np.concatenate(([True], apart)), 0]
+    stops = found[np.concatenate((apart, [True])), 1]
+    return [
+        (segment.start + int(a), segment.start + int(b)) for a, b in zip(starts, stops, strict=True)
+    ]
 
 
 def _within(
-    pieces: list[Piece], context: int, max_bytes: int, seed: int
+    pieces: list[Piece], context: int, most_rows: int, seed: int
 ) -> tuple[list[Piece], float]:
-    """The pieces, if they fit into ``max_bytes``; else random parts of them, and the share kept."""
-    if not pieces:
-        return pieces, 1.0
-    _, y, x, width = pieces[0][0].store.shape
+    """The pieces, if they fit; else random parts of them, and the share kept."""
 
-    def n_bytes(part: list[Piece]) -> np.ndarray:
-        return np.array([b - a + 2 * context + 1 for _, a, b in part]) * (y * x * width * 2)
+    def rows(part: list[Piece]) -> np.ndarray:
+        return np.array([b - a + 2 * context + 1 for _, a, b in part], np.int64)
 
-    if n_bytes(pieces).sum() <= max_bytes:
+    if rows(pieces).sum() <= most_rows:
         return pieces, 1.0
     parts = [
         (item, cut, min(cut + _PIECE, stop))
@@ -169,7 +207,7 @@ def _within(
         for cut in range(start, stop, _PIECE)
     ]
     order = np.random.default_rng(seed).permutation(len(parts))
-    fits = np.cumsum(n_bytes(parts)[order]) <= max_bytes
+    fits = np.cumsum(rows(parts)[order]) <= most_rows
     chosen = [parts[i] for i in np.sort(order[fits])]
-    rows = sum(stop - start for _, start, stop in chosen)
-    return chosen, rows / sum(stop - start for _, start, stop in parts)
+    kept = sum(stop - start for _, start, stop in chosen)
+    return chosen, kept / sum(stop - start for _, start, stop in parts)

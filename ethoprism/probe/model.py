@@ -1,10 +1,11 @@
-"""The probe's network and its loss.
+"""The probe's network: what fixes it, its parts, and the probabilities that it gives.
 
-The paper's head (arXiv 2402.13217, section 4.1): a learned query attends to all tokens in a window
-of rows around a frame, and a linear layer gives one logit per behaviour. Before it, each token is
-joined with its absolute change since the row before and standardised. The change carries motion
-through poolings and backbones that were not trained for it, and the standardisation brings out the
-small differences between frames of a static scene; neither has parameters that are learnt.
+Each head (`ethoprism.probe.heads`) sees standardised features of the training rows. The attentive
+head sees tokens, each joined with its absolute change since the row before. The change carries
+motion through poolings and backbones that were not trained for it, and the standardisation brings
+out the small differences between frames of a static scene; neither has parameters that are learnt.
+The other heads see descriptors of the rows, which do not depend on parameters at all
+(`ethoprism.probe.descriptors`).
 
 Behaviours are independent (sigmoid), except inside an exclusive group, where a softmax runs over
 its members and "none of them", whose logit is 0.
@@ -13,19 +14,20 @@ its members and "none of them", whose logit is 0.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from flax import nnx
-from jaxtyping import Array, Bool, Float, Int, Shaped
+from jaxtyping import Array, Bool, Float, Float32, Shaped
 
-from ethoprism.annotation import PRESENT, UNOBSERVED
-from ethoprism.backbones.heads import AttentivePoolingHead
+from ethoprism.probe.descriptors import PARTS, STILL_PARTS
+from ethoprism.probe.heads import HEADS, AttentiveHead, LinearHead, TemporalHead, dilations
+from ethoprism.probe.losses import Groups
 
 _HEAD_SIZE = 64
+TEMPORAL_CONTEXT = 15
 
 
 @dataclass(frozen=True)
@@ -39,25 +41,71 @@ class ProbeShape:
     behaviours
         Number of logits.
     context
-        Rows on either side of a frame whose tokens are pooled.
+        Rows on either side of a frame that its logits depend on.
     motion
-        Whether each token is joined with its absolute change since the row before.
+        Whether the change since the row before is seen.
+    head
+        One of `ethoprism.probe.heads.HEADS`.
+    members
+        Networks whose probabilities are averaged.
     """
 
     width: int
     behaviours: int
     context: int
     motion: bool = True
+    head: str = "attentive"
+    members: int = 1
+
+    def __post_init__(self) -> None:
+        if self.head not in HEADS:
+            raise ValueError(f"there is no head {self.head!r}")
+
+    @property
+    def on_tokens(self) -> bool:
+        """Whether the head sees tokens, not descriptors of rows."""
+        return self.head == "attentive"
+
+    @property
+    def inputs(self) -> int:
+        """Features of what the head sees."""
+        if self.on_tokens:
+            return self.features
+        return (PARTS if self.motion else STILL_PARTS) * self.width
 
     @property
     def features(self) -> int:
-        """Features that enter the pooler."""
+        """Features that enter the attentive head's pooler."""
         return 2 * self.width if self.motion else self.width
 
     @property
     def heads(self) -> int:
         """Attention heads: of 64 features each, as the paper's, where that divides the width."""
         return max(1, self.features // _HEAD_SIZE) if self.features % _HEAD_SIZE == 0 else 1
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values; what older probes did not have is left out where it is as theirs."""
+        fields = asdict(self)
+        for name, usual in (("head", "attentive"), ("members", 1)):
+            if fields[name] == usual:
+                del fields[name]
+        return fields
+
+
+def default_context(head: str, length: int) -> int:
+    """Rows on either side, where the encoder sees ``length`` rows at once.
+
+    Half of these for the attentive head, three times as many for the linear one, which has fewer
+    features to choose from, and as far as four layers of convolutions see for the temporal one.
+    """
+    if head == "temporal":
+        return TEMPORAL_CONTEXT
+    return max(3 * length // 2 if head == "linear" else length // 2, 1)
+
+
+def fitting_context(head: str, context: int) -> int:
+    """The context that a head can have, at most the one that is asked for where possible."""
+    return sum(dilations(context)) if head == "temporal" else context
 
 
 class Standardise(nnx.Module):
@@ -72,26 +120,23 @@ class Standardise(nnx.Module):
 
 
 class ProbeNetwork(nnx.Module):
-    """Logits of the behaviours at one frame from the tokens around it."""
+    """Logits of the behaviours at consecutive rows."""
 
     def __init__(self, shape: ProbeShape, *, rngs: nnx.Rngs):
         self.shape = shape
-        self.standardise = Standardise(shape.features)
-        self.head = AttentivePoolingHead(
-            shape.features, shape.behaviours, heads=shape.heads, rngs=rngs
-        )
+        self.standardise = Standardise(shape.inputs)
+        self.head = _head(shape, rngs)
 
     def features(
-        self,
-        tokens: Shaped[Array, "batch rows tokens width"],
-        valid: Bool[Array, "batch rows"],
-    ) -> Float[Array, "batch rows-1 tokens features"]:
-        """Tokens of rows 1 to the last with their change since the row before, not standardised.
+        self, inputs: Shaped[Array, "batch rows *rest"], valid: Bool[Array, "batch rows"]
+    ) -> Float[Array, "batch rows-1 *features"]:
+        """What the head sees of rows 1 to the last, not standardised.
 
-        The change is 0 where one of the two rows is not valid.
+        Of tokens it is these and their change since the row before, which is 0 where one of the
+        two rows is not valid; descriptors are as they are.
         """
-        x = tokens.astype(jnp.float32)
-        if not self.shape.motion:
+        x = inputs.astype(jnp.float32)
+        if not self.shape.on_tokens or not self.shape.motion:
             return x[:, 1:]
         both = (valid[:, 1:] & valid[:, :-1])[:, :, None, None]
         change = jnp.where(both, jnp.abs(x[:, 1:] - x[:, :-1]), 0.0)
@@ -99,36 +144,34 @@ class ProbeNetwork(nnx.Module):
 
     def __call__(
         self,
-        tokens: Shaped[Array, "batch rows tokens width"],
+        inputs: Shaped[Array, "batch rows *rest"],
         valid: Bool[Array, "batch rows"],
         *,
         dropout: float = 0.0,
         key: Array | None = None,
-    ) -> Float[Array, "batch behaviours"]:
-        """Logits at the middle of the rows.
+    ) -> Float[Array, "batch inner behaviours"]:
+        """Logits of all rows but the first ``context + 1`` and the last ``context``.
 
         Parameters
         ----------
-        tokens
-            ``2 * context + 2`` rows: the pooled ones, preceded by one for its change.
+        inputs
+            Tokens ``[batch, rows, tokens, width]`` or descriptors ``[batch, rows, features]`` of
+            consecutive rows. The first is there for the change of the second.
         valid
             False for rows outside the recording or without a frame; they are left out.
         dropout, key
-            In training: share of the pooled features that are set to 0, drawn with the key.
+            In training: share of features that are set to 0, drawn with the key.
         """
-        x = self.standardise(self.features(tokens, valid))
-        batch, rows, n, features = x.shape
-        padding = jnp.repeat(~valid[:, 1:], n, axis=1)
-        pooled = self.head.pooler(x.reshape(batch, rows * n, features), padding)
-        if key is not None:
-            kept = jax.random.bernoulli(key, 1 - dropout, pooled.shape)
-            pooled = jnp.where(kept, pooled / (1 - dropout), 0.0)
-        return self.head.projection(pooled)
+        x = self.standardise(self.features(inputs, valid))
+        return self.head.windows(x, valid[:, 1:], self.shape.context, dropout=dropout, key=key)
 
 
-def row_offsets(shape: ProbeShape) -> Int[np.ndarray, " rows"]:
-    """Rows, relative to a frame's own, that `ProbeNetwork` takes."""
-    return np.arange(-shape.context - 1, shape.context + 1)
+def _head(shape: ProbeShape, rngs: nnx.Rngs) -> AttentiveHead | LinearHead | TemporalHead:
+    if shape.head == "linear":
+        return LinearHead(shape.inputs, shape.behaviours)
+    if shape.head == "temporal":
+        return TemporalHead(shape.inputs, shape.behaviours, shape.context, rngs=rngs)
+    return AttentiveHead(shape.features, shape.behaviours, heads=shape.heads, rngs=rngs)
 
 
 def group_columns(
@@ -141,55 +184,15 @@ def group_columns(
     return tuple(columns for columns in groups if len(columns) > 1)
 
 
-def loss(
-    logits: Float[Array, "batch behaviours"],
-    states: Int[Array, "batch behaviours"],
-    groups: tuple[tuple[int, ...], ...],
-) -> Float[Array, ""]:
-    """Mean cross-entropy over what is known; unobserved states weigh nothing.
-
-    In an exclusive group the known outcome is its one present member, or "none" where all members
-    are known to be absent; anything else is not known.
-    """
-    grouped = {column for columns in groups for column in columns}
-    single = np.array([c for c in range(logits.shape[1]) if c not in grouped], dtype=np.int32)
-    total = jnp.zeros(())
-    count = jnp.zeros(())
-    if len(single):
-        known = states[:, single] != UNOBSERVED
-        targets = (states[:, single] == PRESENT).astype(jnp.float32)
-        each = optax.sigmoid_binary_cross_entropy(logits[:, single], targets)
-        total += jnp.sum(each * known)
-        count += known.sum()
-    for columns in groups:
-        outcome = group_outcome(states[:, np.array(columns)])
-        with_none = _with_none(logits, columns)
-        each = optax.softmax_cross_entropy_with_integer_labels(with_none, jnp.maximum(outcome, 0))
-        total += jnp.sum(each * (outcome >= 0))
-        count += (outcome >= 0).sum()
-    return total / jnp.maximum(count, 1)
-
-
-def group_outcome(states: Int[Array, "batch members"]) -> Int[Array, " batch"]:
-    """0 for none, 1 to the number of members for the present one, −1 for not known."""
-    present = states == PRESENT
-    n_present = present.sum(axis=1)
-    all_known = (states != UNOBSERVED).all(axis=1)
-    none = jnp.where(all_known & (n_present == 0), 0, -1)
-    return jnp.where(n_present == 1, 1 + jnp.argmax(present, axis=1), none)
-
-
 def probabilities(
-    logits: Float[Array, "batch behaviours"], groups: tuple[tuple[int, ...], ...]
-) -> Float[Array, "batch behaviours"]:
+    logits: Float[np.ndarray, "rows behaviours"], groups: Groups
+) -> Float32[np.ndarray, "rows behaviours"]:
     """Probability of each behaviour; members of an exclusive group sum to at most 1."""
-    result = jax.nn.sigmoid(logits)
+    from scipy.special import expit, softmax
+
+    result = expit(logits).astype(np.float32)
     for columns in groups:
-        members = jax.nn.softmax(_with_none(logits, columns), axis=1)[:, 1:]
-        result = result.at[:, np.array(columns)].set(members)
+        members = logits[:, np.array(columns)]
+        outcomes = np.concatenate([np.zeros_like(members[:, :1]), members], axis=1)
+        result[:, np.array(columns)] = softmax(outcomes, axis=1)[:, 1:]
     return result
-
-
-def _with_none(logits: Array, columns: tuple[int, ...]) -> Array:
-    members = logits[:, np.array(columns)]
-    return jnp.concatenate([jnp.zeros_like(members[:, :1]), members], axis=1)

@@ -6,7 +6,7 @@ holder (`lock`), the CSV mirror (`mirror`), migration of older files (`schema`) 
 two copies (`merge`).
 """
 
-from ethoprism.store.annotations import AnnotationStore, Edit
+from ethoprism.store.annotations import AnnotationStore, Edit, NewIds
 from ethoprism.store.lock import Holder, Locked, holder_of
 from ethoprism.store.recovery import RecoveryReport
 from ethoprism.store.schema import APPLICATION_ID, SCHEMA_VERSION
@@ -21,6 +21,7 @@ __all__ = [
     "Holder",
     "Locked",
     "Mode",
+    "NewIds",
     "RecoveryReport",
     "Snapshot",
     "holder_of",

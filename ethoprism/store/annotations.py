@@ -12,7 +12,7 @@ import contextlib
 import json
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -48,13 +48,28 @@ _LABEL_COLUMNS = {"bouts": BOUT_COLUMNS, "spans": SPAN_COLUMNS}
 
 @dataclass(frozen=True)
 class Edit:
-    """One edit as the history lists it."""
+    """One edit as the history lists it.
+
+    ``removed`` and ``added`` are the rows that this operation took away and put in, with their ids,
+    by table; the history leaves them empty.
+    """
 
     id: int
     time: str
     author: str
     description: str
     undone: bool
+    removed: Rows = field(default_factory=dict, compare=False, repr=False)
+    added: Rows = field(default_factory=dict, compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class NewIds:
+    """Ids for the rows of an edit, in the order of its tables, and for the edit itself."""
+
+    bouts: tuple[int, ...]
+    spans: tuple[int, ...]
+    edit: int
 
 
 class AnnotationStore:
@@ -123,6 +138,10 @@ class AnnotationStore:
     def writable(self) -> bool:
         """Whether edits are possible."""
         return self._session.writable
+
+    def require_writable(self) -> None:
+        """Raise a `ProjectError` that names who writes, if edits are not possible."""
+        self._session.require_writable()
 
     @property
     def holder(self) -> Holder | None:
@@ -201,14 +220,31 @@ class AnnotationStore:
         *,
         description: str,
         author: str = "",
+        ids: NewIds | None = None,
     ) -> Edit:
-        """Remove some rows and add others as one edit: a bout split, merged or moved."""
+        """Remove some rows and add others as one edit: a bout split, merged or moved.
+
+        With ``ids`` the new rows and the edit have these; see `next_ids`.
+        """
         removed = {
             "bouts": self._rows_by_id("bouts", remove_bouts),
             "spans": self._rows_by_id("spans", remove_spans),
         }
         added = {"bouts": self._new("bouts", add_bouts), "spans": self._new("spans", add_spans)}
-        return self.exchange(removed, added, description=description, author=author)
+        if ids is not None:
+            for table, given in (("bouts", ids.bouts), ("spans", ids.spans)):
+                for row, i in zip(added[table], given, strict=True):
+                    row["id"] = i
+        edit = None if ids is None else ids.edit
+        return self._exchange(removed, added, description, author, edit)
+
+    def next_ids(self) -> dict[str, int]:
+        """The ids that the next row of ``bouts``, ``spans`` and ``edits`` will have.
+
+        Who holds the lock may give rows ids from there on before they are saved.
+        """
+        used = dict(self._db.execute("SELECT name, seq FROM sqlite_sequence"))
+        return {table: int(used.get(table, 0)) + 1 for table in ("bouts", "spans", "edits")}
 
     def change(self, bout_id: int, *, description: str, author: str = "", **values: Any) -> Edit:
         """Change some columns of a bout as one edit; the bout keeps its id."""
@@ -223,8 +259,14 @@ class AnnotationStore:
 
     def exchange(self, removed: Rows, added: Rows, *, description: str, author: str = "") -> Edit:
         """Exchange whole rows with their ``id`` and ``uid`` as one edit; for merging."""
+        return self._exchange(removed, added, description, author)
+
+    def _exchange(
+        self, removed: Rows, added: Rows, description: str, author: str, number: int | None = None
+    ) -> Edit:
         author = author or self.annotator or user_name()
         edit: Row = {
+            **({} if number is None else {"id": number}),
             "uid": new_uid(),
             "time": now(),
             "author": author,
@@ -240,7 +282,7 @@ class AnnotationStore:
             return state, entry, recordings_of(removed, added)
 
         self._session.commit(work)
-        return Edit(int(edit["id"]), edit["time"], author, description, False)
+        return Edit(int(edit["id"]), edit["time"], author, description, False, removed, added)
 
     def undo(self) -> Edit | None:
         """Take back the newest edit that holds; ``None`` if there is none.
@@ -297,7 +339,10 @@ class AnnotationStore:
             return state, entry, recordings_of(*sides)
 
         self._session.commit(work)
-        return Edit(edit["id"], edit["time"], edit["author"], edit["description"], undone)
+        old, new = (json.loads(edit[side]) for side in ("removed", "added"))
+        removed, added = (new, old) if undone else (old, new)
+        time, author, text = edit["time"], edit["author"], edit["description"]
+        return Edit(edit["id"], time, author, text, undone, removed, added)
 
     def _read(self, table: str, recording: str | None) -> pd.DataFrame:
         conditions: dict[str, str] = {}
