@@ -1,17 +1,14 @@
-"""What a project knows of one recording's frames, read through the library; no Qt."""
+"""What is present in each frame, in words; no Qt."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from ethoprism import workflow
 from ethoprism.annotation import ABSENT, PRESENT, UNOBSERVED
-from ethoprism.errors import EthoPrismError
-from ethoprism.project import Project
-from ethoprism.recording import Recording
+from ethoprism.prediction import decide
+from napari_ethoprism.session import ShownPrediction
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,44 +35,12 @@ class States:
         return f"{text} ({self.unknown}: {rest})" if rest else text
 
 
-@dataclass(frozen=True, eq=False)
-class RecordingStates:
-    """What people labelled, what each probe predicts, and what could not be read."""
-
-    labelled: States | None = None
-    predicted: tuple[States, ...] = ()
-    problems: tuple[str, ...] = ()
-
-
-def read_states(project: Project, recording: Recording) -> RecordingStates:
-    """Labels and saved predictions of a recording, which the project knows by its content."""
-    names = [e.id for e in project.entries if e.content_key == recording.content_key]
-    if not names:
-        return RecordingStates(problems=(f"{recording.id!r} is not in this project.",))
-    behaviours = project.ethogram.names
-    labelled, problems = None, []
-    try:
-        states = workflow.label_states(project, names, behaviours)[names[0]]
-        labelled = States("labelled", behaviours, states, "not observed")
-    except EthoPrismError as error:
-        problems.append(str(error))
-    predicted, unread = _predictions(project, names)
-    return RecordingStates(labelled, tuple(predicted), (*problems, *unread))
-
-
-def _predictions(project: Project, names: Sequence[str]) -> tuple[list[States], list[str]]:
-    predicted, problems = [], []
-    for card in sorted((project.folder / "probes").glob("*/card.json")):
-        try:
-            folder = project.prediction_path(card.parent.name, names[0]).parent
-            if not any(folder.glob(f"{names[0]}[.@]*")):
-                continue
-            probe = workflow.probe_from(project, card.parent.name)
-            found = workflow.predicted_labels(project, probe, names[:1])
-        except EthoPrismError as error:
-            problems.append(str(error))
-            continue
-        for labels in found:
-            source = ", ".join(filter(None, (probe.name, labels.subject, probe.key.label)))
-            predicted.append(States(source, labels.behaviours, labels.states, "no tokens"))
-    return predicted, problems
+def predicted_states(shown: tuple[ShownPrediction, ...]) -> tuple[States, ...]:
+    """What the shown predictions decide, each with its probe, subject and backbone."""
+    made = []
+    for item in shown:
+        prediction = item.prediction
+        source = ", ".join(filter(None, (item.probe, prediction.subject, prediction.backbone)))
+        states = decide(prediction, item.decision)
+        made.append(States(source, prediction.behaviours, states, "no tokens"))
+    return tuple(made)

@@ -36,8 +36,8 @@ def read_video(path: PathOrPaths) -> list[LayerData]:
     VideoError
         If the file is no video, or is damaged.
     """
-    recording, _ = open_recording(_one(path))
-    return [recording_layer(recording)]
+    recording, report = open_recording(_one(path))
+    return [recording_layer(recording, warnings=report.warnings)]
 
 
 def read_project(path: PathOrPaths) -> list[LayerData]:
@@ -58,17 +58,20 @@ def read_project(path: PathOrPaths) -> list[LayerData]:
     return [recording_layer(recording, project=project.folder)]
 
 
-def recording_layer(recording: Recording, project: Path | None = None) -> LayerData:
+def recording_layer(
+    recording: Recording, project: Path | None = None, warnings: Sequence[str] = ()
+) -> LayerData:
     """The image layer of a recording; no frame is decoded yet.
 
-    Its metadata hold the ``recording`` and the folder of the ``project`` it belongs to, if any.
+    Its metadata hold the ``recording``, the folder of the ``project`` it belongs to, if any, and
+    ``warnings``, what a user should know before relying on it.
     """
     options = {
         "name": recording.id,
         "rgb": True,
         "multiscale": False,
         "contrast_limits": (0, 255),  # napari would look for them in the frames otherwise
-        "metadata": {"recording": recording, "project": project},
+        "metadata": {"recording": recording, "project": project, "warnings": tuple(warnings)},
     }
     return VideoArray(recording), options, "image"
 

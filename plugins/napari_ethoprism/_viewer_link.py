@@ -60,6 +60,9 @@ class ViewerLink:
 
     def _inserted(self, event: Any) -> None:
         self._adopt(event.value)
+        warnings = " ".join(event.value.metadata.get("warnings", ()))
+        if warnings:
+            self._session.notify(f"{event.value.name}: {warnings}", "warning")
         self._follow()
 
     def _adopt(self, layer: Any) -> None:

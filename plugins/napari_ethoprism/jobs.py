@@ -11,15 +11,17 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from enum import Enum
 from typing import Any
 
 from psygnal import Signal
 from qtpy.QtCore import QCoreApplication, QObject, Qt
-from qtpy.QtCore import Signal as QtSignal
+from qtpy.QtCore import Signal as QtSignal  # pyright: ignore[reportPrivateImportUsage]
 
 from ethoprism.errors import EthoPrismError
 from ethoprism.progress import Progress
+from napari_ethoprism.heavy_imports import LANES, import_jax
 
 _log = logging.getLogger(__name__)
 _EVERY_S = 0.05
@@ -100,7 +102,7 @@ class Job:
 class _Relay(QObject):
     """Runs functions in the thread of the GUI."""
 
-    called = QtSignal(object)
+    called: Any = QtSignal(object)
 
     def __init__(self) -> None:
         super().__init__()
@@ -181,8 +183,9 @@ class Jobs:
         for thread in list(self._threads.values()):
             thread.join(timeout)
         alive = any(thread.is_alive() for thread in self._threads.values())
-        QCoreApplication.sendPostedEvents(self._relay)
-        self._relay.deleteLater()
+        with suppress(RuntimeError):  # the program ends, and Qt went first
+            QCoreApplication.sendPostedEvents(self._relay)
+            self._relay.deleteLater()
         return not alive
 
     def _begin(self, job: Job) -> None:
@@ -213,6 +216,8 @@ class Jobs:
     def _run(self, job: Job) -> Any:
         if job.cancelling:
             return None
+        if job.lane in LANES:
+            import_jax()
         made = job._task()
         if not isinstance(made, Generator):
             return made

@@ -12,12 +12,15 @@ from typing import ClassVar, Literal, Protocol, runtime_checkable
 from psygnal import Signal, SignalGroupDescriptor
 
 from ethoprism.errors import EthoPrismError
+from ethoprism.ethogram import Ethogram
 from ethoprism.prediction import Decision, Prediction
 from ethoprism.project import Project
 from ethoprism.recording import Recording
 from ethoprism.recording_table import Entry
 from napari_ethoprism.actions import Actions
 from napari_ethoprism.jobs import Jobs
+from napari_ethoprism.keymap import KeyMap
+from napari_ethoprism.label_keys import Run
 from napari_ethoprism.labels import Labels
 
 
@@ -121,6 +124,11 @@ class Session:
         The focal subject that labels are given to, or empty.
     behaviour
         The behaviour that is chosen, or empty.
+    running
+        Bouts that are being drawn by keys, from their anchor to the playhead. Set by the labels'
+        commands alone.
+    erasing
+        Whether behaviours' keys erase.
     selection
         What is selected, on the timeline, the map or in the review.
     probe
@@ -142,6 +150,8 @@ class Session:
         What keys and buttons can do.
     jobs
         Library work in worker threads.
+    keymap
+        Which key does what: the actions' keys, and the user's own.
     """
 
     events: ClassVar[SignalGroupDescriptor] = SignalGroupDescriptor()
@@ -149,12 +159,16 @@ class Session:
     """A dock asks to see a frame: the project's id of the recording, or empty for the one shown."""
     noticed: ClassVar[Signal] = Signal(Notice)
     """Something is to be told to the user."""
+    labels_closing: ClassVar[Signal] = Signal()
+    """The labels are about to be closed: what is not saved yet is to be saved now."""
 
     moment: Moment | None = None
     project: Project | None = None
     labels: Labels | None = None
     subject: str = ""
     behaviour: str = ""
+    running: tuple[Run, ...] = ()
+    erasing: bool = False
     selection: Selection | None = None
     probe: str = ""
     predictions: tuple[ShownPrediction, ...] = ()
@@ -166,6 +180,10 @@ class Session:
     decoding: int | None = None
     actions: Actions = field(default_factory=Actions)
     jobs: Jobs = field(default_factory=Jobs)
+    keymap: KeyMap = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.keymap = KeyMap(self.actions)
 
     @property
     def recording(self) -> Recording | None:
@@ -195,6 +213,8 @@ class Session:
         """
         same = self.project is not None and self.project.folder == project.folder
         former = self.labels
+        if former is not None:
+            self.labels_closing.emit()
         if former is not None and same:
             former.close()  # it holds the lock that is needed now
             self.labels = None
@@ -207,6 +227,17 @@ class Session:
             self.probe = ""
         self.project = project
         self.labels = labels
+
+    def change_ethogram(self, ethogram: Ethogram) -> None:
+        """Write another ethogram into the project; the labels stay as they are.
+
+        Raises
+        ------
+        EthoPrismError
+            If the project's file cannot be written, or another program changed it.
+        """
+        if self.project is not None:
+            self.project = self.project.with_ethogram(ethogram)
 
     def seek(self, frame: int, recording: str = "") -> None:
         """Ask the viewer to show a frame, of the recording that is shown if none is named."""
@@ -224,12 +255,20 @@ class Session:
             kind = "error"
         self.noticed.emit(Notice(str(message), kind))
 
-    def close(self) -> None:
-        """Close the labels; nobody is told any more. Jobs are closed by the workbench."""
+    def hush(self) -> None:
+        """Tell nobody of anything any more: the docks are about to go."""
         self.events.disconnect()
         for signal in (self.sought, self.noticed, self.actions.changed):
             signal.disconnect()
+        for signal in (self.jobs.changed, self.jobs.failed):
+            signal.disconnect()
         if self.labels is not None:
             self.labels.changed.disconnect()
+
+    def close(self) -> None:
+        """Close the labels; nobody is told. Jobs are closed by the workbench."""
+        self.hush()
+        if self.labels is not None:
+            self.labels_closing.emit()
             self.labels.close()
             self.labels = None

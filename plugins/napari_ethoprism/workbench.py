@@ -2,28 +2,43 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
+import weakref
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QEvent, Qt, QTimer
-from qtpy.QtWidgets import QDockWidget, QMainWindow, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QDockWidget,
+    QFrame,
+    QMainWindow,
+    QScrollArea,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_ethoprism._opening import open_project
 from napari_ethoprism._viewer_link import ViewerLink
+from napari_ethoprism.closing import CloseGuard
+from napari_ethoprism.explore_dock import ExploreDock
+from napari_ethoprism.key_filter import KeyFilter
+from napari_ethoprism.label_dock import LabelDock
+from napari_ethoprism.live_video import LiveVideo
+from napari_ethoprism.messages import MessageDock
+from napari_ethoprism.player import Player
+from napari_ethoprism.probe_dock import ProbeDock
+from napari_ethoprism.project_dock import ProjectDock
 from napari_ethoprism.session import Session
+from napari_ethoprism.shown import PredictionLoader
+from napari_ethoprism.timeline_dock import TimelineDock
 
 if TYPE_CHECKING:
     from napari import Viewer
 
-_DOCKS = (
-    ("timeline_dock", "TimelineDock", "Timeline", "bottom"),
-    ("label_dock", "LabelDock", "Labels", "right"),
-    ("explore_dock", "ExploreDock", "Map", "right"),
-    ("probe_dock", "ProbeDock", "Probe", "right"),
-)
+PROJECT, TIMELINE, LABELS, MAP, PROBE = "EthoPrism", "Timeline", "Labels", "Map", "Probe"
+_WIDTH, _HEIGHT = 28, 17
+"""Of the docks at the right and below, in lines of text."""
 
 
 class Workbench(QWidget):
@@ -35,62 +50,37 @@ class Workbench(QWidget):
         The viewer around which the docks lie.
     """
 
-    def __init__(self, napari_viewer: Viewer, session: Session | None = None) -> None:
+    def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__()
-        self.session = session or Session()
         self._viewer = napari_viewer
-        self._docks: list[QWidget] = []
-        self.docks: dict[str, QWidget] = {}
-        self._parts: list[Any] = [ViewerLink(napari_viewer, self.session)]
+        self._docked = False
+        session = self.session = Session()
+        self._parts: list[Any] = [
+            LiveVideo(napari_viewer, session),
+            ViewerLink(napari_viewer, session),
+        ]
+        self._project = ProjectDock(session)
+        self._project.attach_viewer(napari_viewer)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        project = _make("project_dock", "ProjectDock", self.session)
-        if project is not None:
-            layout.addWidget(project)
-            self.docks["Project"] = project
-        for module, name, title, area in _DOCKS:
-            widget = _make(module, name, self.session)
-            if widget is not None:
-                self.docks[title] = widget
-                napari_viewer.window.add_dock_widget(
-                    widget, name=title, area=area, add_vertical_stretch=False
-                )
-                self._docks.append(widget)
-        session_parts = (("player", "Player"), ("shown", "PredictionLoader"))
-        for module, name in session_parts:
-            part = _make(module, name, self.session)
-            if part is not None:
-                self._parts.append(part)
-        self._docked = False
+        layout.addWidget(_scrolled(self._project))
+        timeline = TimelineDock(session)
+        beside = {LABELS: LabelDock(session), MAP: ExploreDock(session), PROBE: ProbeDock(session)}
+        self.docks: dict[str, QWidget] = {PROJECT: self._project, TIMELINE: timeline, **beside}
+        self._below = self._dock(timeline, TIMELINE, "bottom")
+        self._beside = [
+            self._dock(_scrolled(widget), title, "right") for title, widget in beside.items()
+        ]
+        self._parts += [Player(session), PredictionLoader(session)]
         # napari docks this widget after it was made.
         QTimer.singleShot(0, self._arrange)
 
-    def shut_down(self) -> None:
-        """Stop the jobs, close the labels, and take the other docks away; once only."""
-        session, parts, widgets = self.session, self._parts, self._docks
-        self._parts, self._docks = [], []
-        if not parts:
-            return
-        session.playing = False
-        for part in reversed(parts):
-            part.close()
-        for widget in widgets:
-            with suppress(RuntimeError, LookupError, AttributeError):  # the window went first
-                self._viewer.window.remove_dock_widget(widget)
-        for widget in self.docks.values():
-            with suppress(RuntimeError):
-                widget.close()
-                widget.deleteLater()
-        self.docks.clear()
-        session.close()
-        session.jobs.close(10.0)
-
-    def event(self, event: QEvent | None) -> bool:
-        """Shut down when napari takes this widget out of its dock."""
-        if event is not None and event.type() == QEvent.Type.ParentChange:
-            if self._docked and self.parent() is None:
-                self.shut_down()
-        return super().event(event)
+    def show_dock(self, title: str) -> None:
+        """Bring a dock to the front: one of the titles in `docks`."""
+        dock = _dock_of(self if title == PROJECT else self.docks[title])
+        if dock is not None:
+            dock.show()
+            dock.raise_()
 
     def open_project(self, folder: Path | str) -> bool:
         """Open a project and show its first recording; whether it could be opened."""
@@ -101,24 +91,72 @@ class Workbench(QWidget):
             self.session.show(project.recording_ids[0])
         return True
 
+    def shut_down(self) -> None:
+        """Stop the jobs, close the labels, and take the other docks away; once only."""
+        session, parts, docks = self.session, self._parts, self.docks
+        self._parts, self.docks = [], {}
+        if not parts:
+            return
+        session.playing = False
+        session.hush()
+        for part in reversed(parts):
+            with suppress(RuntimeError):  # what it watched went first
+                part.close()
+        for widget in (self._below, *self._beside):
+            with suppress(RuntimeError, LookupError, AttributeError):  # the window went first
+                self._viewer.window.remove_dock_widget(widget)
+        for widget in docks.values():
+            with suppress(RuntimeError):
+                widget.close()
+                widget.deleteLater()
+        session.close()
+        session.jobs.close(10.0)
+
+    def event(self, a0: QEvent | None) -> bool:
+        """Shut down when napari takes this widget out of its dock."""
+        moved = a0 is not None and a0.type() == QEvent.Type.ParentChange
+        # PySide6 sends events before the attributes are there and after they have gone.
+        if moved and getattr(self, "_docked", False) and self.parent() is None:
+            self.shut_down()
+        return super().event(a0)
+
+    def _dock(self, widget: QWidget, title: str, area: str) -> QWidget:
+        self._viewer.window.add_dock_widget(
+            widget, name=title, area=area, add_vertical_stretch=False
+        )
+        return widget
+
     def _arrange(self) -> None:
-        window = self.window()
-        if not isinstance(window, QMainWindow):
+        """Watch the window, and put the docks beside one another in one place."""
+        window, mine = self.window(), _dock_of(self)
+        if not isinstance(window, QMainWindow) or mine is None or not self._parts:
             return
         self._docked = True
-        window.destroyed.connect(self.shut_down)
-        for module, name in (("key_filter", "KeyFilter"), ("closing", "CloseGuard")):
-            if importlib.util.find_spec(f"napari_ethoprism.{module}"):
-                made = getattr(importlib.import_module(f"napari_ethoprism.{module}"), name)
-                self._parts.append(made(self.session, window))
-        mine = _dock_of(self)
-        docks = [_dock_of(widget) for widget in self._docks]
+        # By a weak reference: PySide6 cannot call a method of a widget that goes with its window.
+        window.destroyed.connect(partial(_shut_down, weakref.ref(self)))
+        self._parts += [
+            KeyFilter(self.session, window),
+            CloseGuard(self.session, window),
+            MessageDock(window, mine, self._project.messages),
+        ]
         side = Qt.DockWidgetArea.RightDockWidgetArea
-        right = [dock for dock in docks if dock and window.dockWidgetArea(dock) == side]
-        if mine is not None:
-            for dock in right:
+        for dock in map(_dock_of, self._beside):
+            if dock is not None and window.dockWidgetArea(dock) == side:
                 window.tabifyDockWidget(mine, dock)
-            mine.raise_()
+        line = self.fontMetrics().lineSpacing()
+        window.resizeDocks([mine], [_WIDTH * line], Qt.Orientation.Horizontal)
+        below = _dock_of(self._below)
+        if below is not None:
+            window.resizeDocks([below], [_HEIGHT * line], Qt.Orientation.Vertical)
+        mine.raise_()
+        # Qt shows the tab that was added last once the window is laid out.
+        QTimer.singleShot(0, mine.raise_)
+
+
+def _shut_down(reference: weakref.ref[Workbench], *_: object) -> None:
+    workbench = reference()
+    if workbench is not None:
+        workbench.shut_down()
 
 
 def _dock_of(widget: QWidget) -> QDockWidget | None:
@@ -129,7 +167,10 @@ def _dock_of(widget: QWidget) -> QDockWidget | None:
     return found
 
 
-def _make(module: str, name: str, session: Session) -> Any:
-    if importlib.util.find_spec(f"napari_ethoprism.{module}") is None:
-        return None
-    return getattr(importlib.import_module(f"napari_ethoprism.{module}"), name)(session)
+def _scrolled(widget: QWidget) -> QScrollArea:
+    """A widget that scrolls where there is no room, so that no dock makes the window grow."""
+    area = QScrollArea()
+    area.setFrameShape(QFrame.Shape.NoFrame)
+    area.setWidgetResizable(True)
+    area.setWidget(widget)
+    return area
