@@ -187,7 +187,8 @@ def test_a_wrong_checkpoint_is_refused_with_what_differs(
         (["extract", "."], 4, "not a project"),
         (["init", "x", "--backbone", "prism-nan"], 3, "Did you mean 'prism-nano'?"),
         (["train"], 2, "Missing argument"),
-        (["train", ".", "--split", "frames"], 2, "auto, recordings, blocks"),
+        (["train", ".", "--split", "days"], 2, "auto, recordings, blocks"),
+        (["train", ".", "--split", "frames"], 3, "cannot be split one by one"),
     ],
 )
 def test_exit_codes_are_those_documented(

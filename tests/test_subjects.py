@@ -26,6 +26,7 @@ from ethoprism.ethogram import Ethogram
 from ethoprism.extract import Batches, extract
 from ethoprism.probe.batches import load_samples
 from ethoprism.probe.checkpoint import Probe
+from ethoprism.probe.model import ProbeShape
 from ethoprism.probe.predict import predict
 from ethoprism.project import Project, Settings
 from ethoprism.recording import open_frames
@@ -241,7 +242,10 @@ def test_blocks_are_the_same_times_for_both_subjects(
     assert [(d.recording, d.subject) for d in data] == [("r0", "mouse_a"), ("r0", "mouse_b")]
     assert [s.recording for s in segments] == ["r0"] * 10
     seen = {
-        part: [load_samples([d], segments, part, 0).centres.size for d in data]
+        part: [
+            load_samples([d], segments, part, ProbeShape(d.store.key.width, 1, 0)).centres.size
+            for d in data
+        ]
         for part in ("train", "validation", "test")
     }
     assert all(min(sizes) > 0 for sizes in seen.values())

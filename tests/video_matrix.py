@@ -267,22 +267,30 @@ def in_csv(recording: Recording, folder: Path) -> tuple[list[int | None], list[f
 def in_viewer(viewer: Any, path: Path, recording: Recording) -> list[int | None]:
     """Numbers that the layer shows with the slider at each frame; None where it is said to be lost.
 
-    A damaged file is opened by the library, since the plugin's reader refuses it.
+    A damaged file is opened by the library, since the plugin's reader refuses it. Frames are
+    decoded in a thread of their own, as in the workbench; the layer is read once that is at rest.
     """
     from napari.layers import Image
+    from qtpy.QtWidgets import QApplication
 
     from napari_ethoprism._layers import picture_problem
     from napari_ethoprism._reader import recording_layer
+    from napari_ethoprism.live_video import LiveVideo
 
     viewer.layers.clear()
+    live = LiveVideo(viewer)
     data, options, _ = recording_layer(recording)
     layer = viewer.add_layer(Image(cast(Any, data), **options))
     found: list[int | None] = []
     for n in range(recording.n_frames):
         viewer.dims.set_current_step(0, n)
+        assert data.settle(60)
+        QApplication.processEvents()  # the layer is told of what has arrived
+        assert data.pending is None and not data.outdated
         problem = picture_problem(viewer)
         found.append(None if problem else vs.number_in(np.asarray(layer._slice.image.raw)))
     viewer.layers.clear()
+    live.close()
     data.close()
     return found
 

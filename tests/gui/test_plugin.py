@@ -1,4 +1,4 @@
-"""The napari plugin in a real viewer: exact frames, true times, and what the dock says of them."""
+"""The napari plugin in a real viewer: exact frames, true times, and what the docks say of them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from video_samples import Sample, write
+from video_samples import Sample, damage, packet_table, write
 
 from ethoprism import workflow
 from ethoprism.annotation import bout_table, span_table
@@ -27,7 +27,8 @@ pytestmark = pytest.mark.gui
 from napari_ethoprism import _video_array  # noqa: E402
 from napari_ethoprism._reader import get_reader  # noqa: E402
 from napari_ethoprism._video_array import VideoArray  # noqa: E402
-from napari_ethoprism._widget import EthoPrismWidget  # noqa: E402
+from napari_ethoprism.project_dock import ProjectDock  # noqa: E402
+from napari_ethoprism.workbench import Workbench  # noqa: E402
 
 N_FRAMES = 40
 TICKS = [0, 3, 4, 10, 11, 19, 20, 27, 40, 41]  # of 1/100 s: no frame rate fits them
@@ -61,13 +62,21 @@ def project(tmp_path: Path, video: Path, uneven: Path) -> Project:
     return made
 
 
+@pytest.fixture(autouse=True)
+def own_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests leave the user's list of projects alone."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+
+
 @pytest.fixture
-def dock(make_napari_viewer: Callable[..., Any]) -> tuple[Any, EthoPrismWidget]:
-    """A viewer with the dock, found through the plugin's manifest."""
+def dock(make_napari_viewer: Callable[..., Any], qtbot: Any) -> tuple[Any, ProjectDock]:
+    """A viewer with the workbench, found through the plugin's manifest; its project dock."""
     viewer = make_napari_viewer()
-    _, widget = viewer.window.add_plugin_dock_widget("ethoprism", "EthoPrism")
-    assert isinstance(widget, EthoPrismWidget)
-    return viewer, widget
+    _, bench = viewer.window.add_plugin_dock_widget("ethoprism", "EthoPrism")
+    assert isinstance(bench, Workbench)
+    qtbot.waitUntil(lambda: bench._docked)
+    (project_dock,) = (w for w in bench.docks.values() if isinstance(w, ProjectDock))
+    return viewer, project_dock
 
 
 def test_manifest_is_valid_and_names_what_exists() -> None:
@@ -123,34 +132,45 @@ def test_array_is_indexed_as_numpy_would(video: Path, monkeypatch: pytest.Monkey
 
 
 def test_dock_gives_the_time_of_each_frame_from_the_container(
-    dock: tuple[Any, EthoPrismWidget], uneven: Path
+    dock: tuple[Any, ProjectDock], uneven: Path
 ) -> None:
     viewer, widget = dock
-    assert widget.recording_label.text() == "No recording is open."
+    here = widget.moment
+    assert here.recording.text() == "No recording is open" and here.isHidden()
     (layer,) = viewer.open(uneven, plugin="ethoprism")
     times = layer.metadata["recording"].frame_times
     np.testing.assert_allclose(times, np.array(TICKS) / 100)
+    assert not here.isHidden()
     for n in (0, 5, 8):
         viewer.dims.set_current_step(0, n)
         assert widget.session.frame == n
-        assert widget.recording_label.text() == "uneven"
-        assert widget.frame_label.text() == f"{n} of {len(TICKS)}, counted from 0"
-        assert widget.time_label.text() == f"{times[n]:.4f} s"
+        assert here.recording.text() == "uneven"
+        assert here.frame.text() == f"{n} of {len(TICKS)}, counted from 0"
+        assert here.time.text() == f"{times[n]:.4f} s"
     layer.visible = False
-    assert widget.recording_label.text() == "No recording is open."
+    assert here.recording.text() == "No recording is open"
+
+
+def test_opening_a_video_tells_what_its_times_are_like(
+    dock: tuple[Any, ProjectDock], uneven: Path
+) -> None:
+    viewer, widget = dock
+    viewer.open(uneven, plugin="ethoprism")
+    assert "frame rate varies" in widget.notices.text and "3 frames" in widget.notices.text
+    assert widget.notices.log.text.count("warning") == 1
 
 
 def test_dock_follows_the_recording_that_is_looked_at(
-    dock: tuple[Any, EthoPrismWidget], uneven: Path, video: Path
+    dock: tuple[Any, ProjectDock], uneven: Path, video: Path
 ) -> None:
     viewer, widget = dock
     (first,) = viewer.open(uneven, plugin="ethoprism")
     viewer.open(video, plugin="ethoprism")
     viewer.dims.set_current_step(0, 30)
-    assert (widget.recording_label.text(), widget.session.frame) == ("r", 30)
+    assert (widget.moment.recording.text(), widget.session.frame) == ("r", 30)
     viewer.layers.selection.active = first
-    assert widget.recording_label.text() == "uneven"
-    assert widget.frame_label.text() == "outside the recording"
+    assert widget.moment.recording.text() == "uneven"
+    assert widget.moment.frame.text() == "outside the recording"
     viewer.layers.clear()
     assert widget.session.moment is None
 
@@ -175,7 +195,7 @@ def test_reader_takes_projects_and_leaves_other_folders(tmp_path: Path, project:
 
 
 def test_project_folder_opens_its_first_recording_and_the_dock_lists_all(
-    dock: tuple[Any, EthoPrismWidget], project: Project
+    dock: tuple[Any, ProjectDock], project: Project
 ) -> None:
     viewer, widget = dock
     (layer,) = viewer.open(project.folder, plugin="ethoprism")
@@ -184,99 +204,124 @@ def test_project_folder_opens_its_first_recording_and_the_dock_lists_all(
 
 
 def test_dock_shows_the_labels_of_a_frame_and_never_takes_unobserved_for_absent(
-    dock: tuple[Any, EthoPrismWidget], project: Project
+    dock: tuple[Any, ProjectDock], project: Project, qtbot: Any
 ) -> None:
     viewer, widget = dock
-    widget.open_project(project.folder)
+    widget.header.open(project.folder)
     assert _listed(widget) == ["r", "uneven"]
-    _click(widget, 0)
+    _show(widget, "r", qtbot)
     expected = {9: "none", 10: "walk", 19: "walk", 20: "none", 35: "not observed"}
     for n, text in expected.items():
         viewer.dims.set_current_step(0, n)
-        assert widget.labelled_label.text() == text
-    _click(widget, 1)
-    assert (widget.recording_label.text(), widget.session.frame) == ("uneven", 0)
-    assert widget.labelled_label.text() == "not observed"
+        assert widget.moment.labelled.text() == text
+    _show(widget, "uneven", qtbot)
+    assert (widget.moment.recording.text(), widget.session.frame) == ("uneven", 0)
+    assert widget.moment.labelled.text() == "not observed"
     assert [layer.visible for layer in viewer.layers] == [False, True]
-    _click(widget, 0)
-    assert len(viewer.layers) == 2 and widget.recording_label.text() == "r"
+    _show(widget, "r", qtbot)
+    assert len(viewer.layers) == 2 and widget.moment.recording.text() == "r"
 
 
-def test_labels_made_meanwhile_show_when_read_again(
-    dock: tuple[Any, EthoPrismWidget], project: Project
+def test_labels_show_as_soon_as_they_are_made(
+    dock: tuple[Any, ProjectDock], project: Project, qtbot: Any
 ) -> None:
     viewer, widget = dock
-    widget.open_project(project.folder)
-    _click(widget, 0)
+    widget.header.open(project.folder)
+    _show(widget, "r", qtbot)
     viewer.dims.set_current_step(0, 35)
+    assert widget.moment.labelled.text() == "not observed"
     bout = {"recording": "r", "behaviour": "groom", "start_frame": 35, "stop_frame": 36}
-    with workflow.open_annotations(project) as store:
+    labels = widget.session.labels
+    assert labels is not None
+    labels.apply(add_bouts=bout_table([bout]), description="made in a dock")
+    assert widget.moment.labelled.text() == "groom (not observed: walk)"
+    labels.undo()
+    assert widget.moment.labelled.text() == "not observed"
+
+
+def test_labels_made_elsewhere_show_when_the_project_is_opened_again(
+    dock: tuple[Any, ProjectDock], project: Project, qtbot: Any
+) -> None:
+    viewer, widget = dock
+    bout = {"recording": "r", "behaviour": "groom", "start_frame": 35, "stop_frame": 36}
+    with workflow.open_annotations(project, "write") as store:  # another program has the lock
+        widget.header.open(project.folder)
+        _show(widget, "r", qtbot)
+        viewer.dims.set_current_step(0, 35)
+        assert widget.moment.labelled.text() == "not observed"
         store.add(bout_table([bout]), description="made meanwhile")
-    widget.again_button.click()
-    assert widget.labelled_label.text() == "groom (not observed: walk)"
+        widget.header.open(project.folder)
+        assert widget.moment.labelled.text() == "groom (not observed: walk)"
 
 
 def test_dock_shows_saved_predictions_and_names_an_untrained_backbone(
-    dock: tuple[Any, EthoPrismWidget], project: Project
+    dock: tuple[Any, ProjectDock], project: Project, qtbot: Any
 ) -> None:
     viewer, widget = dock
     _save_probe_and_prediction(project)
-    widget.open_project(project.folder)
-    _click(widget, 0)
+    widget.header.open(project.folder)
+    _show(widget, "r", qtbot)
+    qtbot.waitUntil(lambda: widget.moment.predicted.text() != "–", timeout=20_000)
     for n, text in {4: "none", 7: "groom", 39: "no tokens"}.items():
         viewer.dims.set_current_step(0, n)
-        assert widget.predicted_label.text() == f"{text}\n    (p, toy (untrained))"
+        assert widget.moment.predicted.text() == f"{text} (p, toy (untrained))"
     prediction = project.prediction_path("p", "r")
     save_prediction(_prediction(project, "f" * 64), prediction)  # of another probe
-    widget.again_button.click()
-    assert "another probe" in widget.error_label.text()
-    assert widget.labelled_label.text() == "not observed"
+    widget.session.probe = ""
+    widget.session.probe = "p"
+    qtbot.waitUntil(lambda: "another probe" in widget.notices.text, timeout=20_000)
+    assert widget.session.predictions == () and widget.moment.predicted.text() == "–"
+    assert widget.moment.labelled.text() == "not observed"
 
 
 def test_library_errors_are_one_paragraph_in_the_dock(
-    dock: tuple[Any, EthoPrismWidget], project: Project, tmp_path: Path, video: Path
+    dock: tuple[Any, ProjectDock], project: Project, tmp_path: Path, video: Path, qtbot: Any
 ) -> None:
     _, widget = dock
-    widget.open_project(tmp_path)
-    assert "is not a project" in widget.error_label.text()
-    assert "\n" not in widget.error_label.text()
-    widget.open_project(project.folder)
-    assert widget.error_label.text() == ""
+    assert not widget.header.open(tmp_path)
+    assert "is not a project" in widget.notices.text
+    assert "\n" not in widget.notices.text
     video.unlink()
-    _click(widget, 0)
-    assert "not where it was" in widget.error_label.text()
+    assert widget.header.open(project.folder)
+    widget.table.opened.emit("r")
+    qtbot.waitUntil(lambda: "not where it was" in widget.notices.text)
+    assert "ethoprism add" in widget.notices.text  # the remedy
+    qtbot.waitUntil(lambda: "r" in widget.states)
+    assert "not where it was" in widget.problem.text()
+    assert not widget.problem_row.isHidden() and not widget.relink_button.isHidden()
 
 
 def test_frame_that_cannot_be_decoded_is_black_and_explained(
-    dock: tuple[Any, EthoPrismWidget], video: Path, monkeypatch: pytest.MonkeyPatch
+    dock: tuple[Any, ProjectDock], tmp_path: Path, qtbot: Any
 ) -> None:
     viewer, widget = dock
-    one_frame = FrameReader.__getitem__
-
-    def damaged(self: FrameReader, key: Any) -> np.ndarray:
-        if key == 8:
-            raise VideoError("Frame 8 is damaged")
-        return one_frame(self, key)
-
-    monkeypatch.setattr(FrameReader, "__getitem__", damaged)
-    (layer,) = viewer.open(video, plugin="ethoprism")
-    viewer.dims.set_current_step(0, 8)
-    assert not layer._slice.image.raw.any()
-    assert widget.error_label.text() == "Frame 8 is damaged."
-    viewer.dims.set_current_step(0, 9)
-    assert layer._slice.image.raw.any() and widget.error_label.text() == ""
+    whole = write(tmp_path, Sample("whole.mp4", "libx264", options={"g": "20", "bf": "0"}), 60)
+    _, position, size, _ = packet_table(whole)[33]
+    path = damage(whole, position + 16, size - 16, "corrupt.mp4")
+    project = Project.create(tmp_path / "damaged", Settings(), Ethogram())
+    workflow.add_recording(project, path, accept_damaged=True)
+    assert widget.header.open(tmp_path / "damaged")
+    qtbot.waitUntil(lambda: widget.session.entry is not None)
+    viewer.dims.set_current_step(0, 35)
+    qtbot.waitUntil(lambda: "damaged" in widget.moment.problem.text())
+    (layer,) = viewer.layers
+    assert not widget.moment.problem.isHidden() and not layer._slice.image.raw.any()
+    viewer.dims.set_current_step(0, 45)
+    qtbot.waitUntil(lambda: widget.session.decoding is None)
+    assert layer._slice.image.raw.any() and widget.moment.problem.text() == ""
 
 
 def test_3d_display_of_a_long_recording_is_refused_and_2d_goes_on(
-    dock: tuple[Any, EthoPrismWidget], video: Path, monkeypatch: pytest.MonkeyPatch
+    dock: tuple[Any, ProjectDock], video: Path, monkeypatch: pytest.MonkeyPatch, qtbot: Any
 ) -> None:
-    viewer, _ = dock
+    viewer, widget = dock
     monkeypatch.setattr(_video_array, "MOST_BYTES", 1 << 20)
     (layer,) = viewer.open(video, plugin="ethoprism")
     with pytest.raises(InputError, match="2D display"):
         viewer.dims.ndisplay = 3
     viewer.dims.ndisplay = 2
     viewer.dims.set_current_step(0, 6)
+    qtbot.waitUntil(lambda: widget.session.decoding is None)
     np.testing.assert_array_equal(layer._slice.image.raw, layer.data[6])
 
 
@@ -285,11 +330,12 @@ def test_window_shows_the_recording_and_the_dock(
 ) -> None:
     viewer = make_napari_viewer(show=True)
     viewer.window.resize(1200, 800)
-    _, widget = viewer.window.add_plugin_dock_widget("ethoprism", "EthoPrism")
+    _, bench = viewer.window.add_plugin_dock_widget("ethoprism", "EthoPrism")
     _save_probe_and_prediction(project)
-    widget.open_project(project.folder)
-    _click(widget, 0)
+    assert bench.open_project(project.folder)
+    qtbot.waitUntil(lambda: bench.session.entry is not None)
     viewer.dims.set_current_step(0, 12)
+    qtbot.waitUntil(lambda: bench.session.decoding is None)
     qtbot.wait(300)
     path = tmp_path / "window.png"
     shot = viewer.screenshot(str(path), canvas_only=False, flash=False)
@@ -298,16 +344,16 @@ def test_window_shows_the_recording_and_the_dock(
     assert shot[..., :3].std() > 10 and canvas[..., :3].std() > 10
 
 
-def _listed(widget: EthoPrismWidget) -> list[str]:
-    items = [widget.recordings.item(row) for row in range(widget.recordings.count())]
-    return [item.text() for item in items if item is not None]
+def _listed(widget: ProjectDock) -> list[str]:
+    model = widget.table.rows
+    return [str(model.data(model.index(row, 0))) for row in range(model.rowCount())]
 
 
-def _click(widget: EthoPrismWidget, row: int) -> None:
-    item = widget.recordings.item(row)
-    assert item is not None
-    widget.recordings.setCurrentItem(item)
-    widget.recordings.itemClicked.emit(item)
+def _show(widget: ProjectDock, name: str, qtbot: Any) -> None:
+    """Show a recording as a double click on its row does."""
+    index = widget.table.rows.index(widget.table.rows.names.index(name), 0)
+    widget.table.doubleClicked.emit(index)
+    qtbot.waitUntil(lambda: widget.session.entry is not None and widget.session.entry.id == name)
 
 
 def _save_probe_and_prediction(project: Project) -> None:

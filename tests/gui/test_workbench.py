@@ -19,6 +19,8 @@ from ethoprism_datasets.arena_files import write_recording
 pytest.importorskip("napari")
 pytestmark = pytest.mark.gui
 
+from napari_ethoprism.labels import Labels  # noqa: E402
+from napari_ethoprism.session import Session  # noqa: E402
 from napari_ethoprism.workbench import Workbench  # noqa: E402
 
 
@@ -48,7 +50,7 @@ def opened(
 def test_docks_and_viewer_stay_in_step(opened: tuple[Any, Workbench], qtbot: Any) -> None:
     viewer, bench = opened
     session = bench.session
-    assert (session.entry.id, session.frame) == ("a", 0)
+    assert (_shown(session), session.frame) == ("a", 0)
     session.seek(17)
     assert session.frame == 17 and viewer.dims.current_step[0] == 17
     viewer.dims.set_current_step(0, 31)
@@ -56,12 +58,12 @@ def test_docks_and_viewer_stay_in_step(opened: tuple[Any, Workbench], qtbot: Any
     session.seek(10**6)
     assert session.frame == 39
     session.seek(12, "b")
-    qtbot.waitUntil(lambda: session.entry.id == "b")
+    qtbot.waitUntil(lambda: _shown(session) == "b")
     assert session.frame == 12 and [layer.visible for layer in viewer.layers] == [False, True]
     session.show("a")
-    assert (session.entry.id, session.frame) == ("a", 39)
+    assert (_shown(session), session.frame) == ("a", 39)
     session.seek(3, "b")
-    assert (session.entry.id, session.frame) == ("b", 3)
+    assert (_shown(session), session.frame) == ("b", 3)
 
 
 def test_a_dropped_project_opens_whole(
@@ -71,7 +73,7 @@ def test_a_dropped_project_opens_whole(
     _, bench = viewer.window.add_plugin_dock_widget("ethoprism", "EthoPrism")
     viewer.open(project.folder, plugin="ethoprism")
     assert bench.session.project.folder == project.folder
-    assert bench.session.entry.id == "a" and bench.session.labels.writable
+    assert _shown(bench.session) == "a" and _labels(bench).writable
 
 
 def test_a_folder_that_is_no_project_is_told_and_the_old_one_stays(
@@ -82,7 +84,7 @@ def test_a_folder_that_is_no_project_is_told_and_the_old_one_stays(
     bench.session.noticed.connect(told.append)
     assert not bench.open_project(tmp_path)
     assert told[0].kind == "error" and "is not a project" in told[0].text
-    assert bench.session.project is not None and bench.session.labels.writable
+    assert bench.session.project is not None and _labels(bench).writable
 
 
 def test_closing_the_window_frees_the_labels_and_leaves_no_thread(
@@ -91,10 +93,10 @@ def test_closing_the_window_frees_the_labels_and_leaves_no_thread(
     viewer, bench = opened
     before = set(threading.enumerate())
     bout = {"recording": "a", "behaviour": "walk", "start_frame": 3, "stop_frame": 9}
-    bench.session.labels.apply(add_bouts=bout_table([bout]), description="walk")
+    _labels(bench).apply(add_bouts=bout_table([bout]), description="walk")
     with workflow.open_annotations(project, "either") as other:
         assert not other.writable  # the workbench holds the lock
-    bench.session.jobs.start("count", lambda: iter(()))
+    bench.session.jobs.start("count", lambda: iter(()), lane="map")  # nobody waits for these
     viewer.close()
     qtbot.waitUntil(lambda: not bench._parts)
     with workflow.open_annotations(project, "write") as other:
@@ -112,3 +114,14 @@ def test_taking_the_dock_away_takes_the_workbench_away(
         assert other.writable
     viewer.dims.set_current_step(0, 5)  # nobody listens any more
     np.testing.assert_array_equal(viewer.dims.current_step[0], 5)
+
+
+def _shown(session: Session) -> str:
+    """The project's id of the recording that is shown."""
+    assert session.entry is not None
+    return session.entry.id
+
+
+def _labels(bench: Workbench) -> Labels:
+    assert bench.session.labels is not None
+    return bench.session.labels
