@@ -1,0 +1,503 @@
+"""How many labels each way of choosing what to label next needs.
+
+    python benchmarks/label_efficiency.py [--flies RECORDINGS_FOLDER] [--quick] [--json]
+
+A simulated annotator labels short spans of recordings whose truth is known, a few a round. After
+each round a probe (linear head, `prism-nano`, untrained) is trained on what is labelled so far, and
+scored on a recording that is never labelled (with ``--flies``: on blocks of the clip). The spans
+are chosen as `ethoprism suggest` would, or at random, or from the start of the first recording on.
+
+A quarter of the labelled spans set thresholds and stop the training. A behaviour that the labelled
+spans do not show counts with an F1 of 0, and with the average precision of chance.
+
+The arena's tokens are of crops that follow each mouse, so every label is of one animal. ``--keep``
+keeps them. ``--light`` learns with scikit-learn's logistic regression on means of the tokens around
+a row in place of the library's head, in a tenth of the time. ``--quick`` makes little data and runs
+one seed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from scipy.ndimage import uniform_filter1d
+from sklearn.linear_model import LogisticRegression
+
+from ethoprism import importing, registry, subjects, workflow
+from ethoprism.annotation import PRESENT, UNOBSERVED
+from ethoprism.errors import LabelError
+from ethoprism.ethogram import Ethogram
+from ethoprism.evaluate import Segment, frame_scores, split_blocks
+from ethoprism.prediction import Decision
+from ethoprism.probe.batches import LabelledTokens, split_gap
+from ethoprism.probe.checkpoint import Probe
+from ethoprism.probe.predict import predict
+from ethoprism.probe.train import train_and_test
+from ethoprism.project import Project, Settings
+from ethoprism.recording import Recording
+from ethoprism.subjects import Unit
+from ethoprism.suggest.choose import Evidence, choose
+from ethoprism.suggest.evidence import similarity_to_examples, window_evidence
+from ethoprism.suggest.unfound import Checked, estimate_unfound
+from ethoprism.suggest.windows import cut_windows, flatten, row_vectors, window_means
+from ethoprism.tokens import TokenStore
+from ethoprism.tracks import read_tracks, renamed
+
+STRATEGIES = ("suggested", "random", "chronological")
+CROP = "subject 2 lengths"
+FLIES = "courting_flies_120s"
+
+
+def finish(task):
+    """The result of a generator task."""
+    while True:
+        try:
+            next(task)
+        except StopIteration as stop:
+            return stop.value
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A unit, its tokens, and the truth of its rows; those of ``pool`` may be labelled."""
+
+    unit: Unit
+    recording: Recording
+    store: TokenStore
+    truth: np.ndarray
+    rows: np.ndarray
+    pool: np.ndarray
+    test: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """What is to be learnt, from what, in rounds of how many spans."""
+
+    sources: list[Source]
+    names: tuple[str, ...]
+    length: int
+    row_s: float
+    rounds: int
+    per_round: int
+    first: int
+    light: bool = False
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--flies", type=Path, help="folder with the clip of courting flies")
+    parser.add_argument("--keep", type=Path, help="folder for recordings and tokens of the arena")
+    parser.add_argument("--quick", action="store_true", help="little data, one seed")
+    parser.add_argument("--json", action="store_true", help="end with one JSON object")
+    parser.add_argument("--light", action="store_true", help="a logistic regression as the probe")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=6)
+    options = parser.parse_args()
+    seeds = range(1 if options.quick else options.seeds)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.keep or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        # The same shapes come again with every seed and strategy.
+        jax.config.update("jax_compilation_cache_dir", str(Path(temporary) / "compiled"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+        make = flies(options, folder) if options.flies else arena(options, folder)
+        curves = {name: [] for name in STRATEGIES}
+        estimates = []
+        began = time.perf_counter()
+        for seed in seeds:
+            task = replace(make(seed), light=options.light)
+            for name in STRATEGIES:
+                curve, unfound = labelled(task, name, seed)
+                curves[name].append(curve)
+                estimates += unfound
+                shown = "  ".join(f"{s:.0f} s {f:.2f}" for s, f, _ in curve)
+                print(f"seed {seed}, {name}: {shown}", flush=True)
+        report(curves, estimates, time.perf_counter() - began, options)
+
+
+def report(curves, estimates, seconds: float, options: argparse.Namespace) -> None:
+    """Mean curves, and the seconds of labels that each strategy needs for a given F1."""
+    mean = {name: np.mean(curves[name], axis=0) for name in STRATEGIES}
+    deviation = {name: np.std(curves[name], axis=0) for name in STRATEGIES}
+    print("\nseconds labelled, mean F1 of the behaviours (standard deviation over seeds)")
+    for i, row in enumerate(mean["random"]):
+        shown = "  ".join(
+            f"{name} {mean[name][i, 1]:.3f} ({deviation[name][i, 1]:.3f})" for name in STRATEGIES
+        )
+        print(f"{row[0]:6.0f} s  {shown}")
+    result: dict[str, object] = {
+        "backbone": "prism-nano (untrained)",
+        "seeds": len(curves["random"]),
+    }
+    result["curves"] = {
+        name: [[round(float(v), 3) for v in row] for row in mean[name]] for name in STRATEGIES
+    }
+    last = float(mean["random"][-1, 1])
+    for share in (0.8, 0.9, 1.0):
+        goal = share * last
+        needed = {name: seconds_to(mean[name], goal) for name in STRATEGIES}
+        print(f"F1 {goal:.2f}: " + ", ".join(f"{n} {needed[n]}" for n in STRATEGIES))
+        result[f"seconds_to_{round(100 * share)}_of_random"] = {"f1": round(goal, 3), **needed}
+    area = {name: round(float(mean[name][:, 1].mean()), 3) for name in STRATEGIES}
+    result["mean_f1_over_rounds"] = area
+    print("mean over the rounds: " + ", ".join(f"{n} {area[n]}" for n in STRATEGIES))
+    if estimates:
+        inside = float(np.mean([low <= true <= high for true, _, low, high in estimates]))
+        off = float(np.median([abs(e - t) / max(t, 1) for t, e, _, _ in estimates]))
+        result["unfound"] = {
+            "estimates": len(estimates),
+            "inside_interval": round(inside, 2),
+            "median_relative_error": round(off, 2),
+        }
+        print(
+            f"unfound bouts: {len(estimates)} estimates, {inside:.0%} of the truths inside the "
+            f"95 % interval, median relative error {off:.0%}"
+        )
+    print(f"{seconds:.0f} s")
+    if options.json:
+        print(json.dumps(result))
+
+
+def seconds_to(curve: np.ndarray, goal: float) -> float | None:
+    """Seconds of labels at which a mean curve first reaches the goal, interpolated."""
+    above = np.flatnonzero(curve[:, 1] >= goal)
+    if not len(above):
+        return None
+    i = int(above[0])
+    if not i:
+        return round(float(curve[0, 0]), 1)
+    (a_s, a), (b_s, b) = curve[i - 1, :2], curve[i, :2]
+    return round(float(a_s + (goal - a) / (b - a) * (b_s - a_s)), 1)
+
+
+def labelled(task: Task, strategy: str, seed: int):
+    """Seconds labelled, mean F1 and mean average precision after each round; and the estimates."""
+    rng = np.random.default_rng(seed)
+    owner, windows = all_windows(task)
+    means = [window_means(s.rows, windows[owner == i], 1) for i, s in enumerate(task.sources)]
+    vectors = flatten(np.concatenate(means))
+    by_chance = rng.permutation(len(windows))
+    in_order = np.concatenate(
+        [np.flatnonzero(owner == i) for i in rng.permutation(len(task.sources))]
+    )
+    chosen: list[int] = []
+    curve, estimates = [], []
+    probe: Probe | LightProbe | None = None
+    for number in range(task.rounds):
+        n = task.per_round if number else task.first
+        if strategy == "suggested":
+            chosen += suggested(task, owner, windows, vectors, chosen, probe, n, seed)
+        else:
+            queue = by_chance if strategy == "random" else in_order
+            chosen += [int(i) for i in queue if int(i) not in set(chosen)][:n]
+        if task.light:
+            probe = fit_light(task, owner, windows, chosen)
+        else:
+            probe = fit(task, owner, windows, chosen, seed)
+        f1, ap = scores(task, probe)
+        spent = sum(int(np.diff(windows[i])[0]) for i in chosen) * task.row_s
+        curve.append((spent, f1, ap))
+    # A light probe learns from all labels, so none are left to check its probabilities on.
+    if probe is not None and strategy != "chronological" and not task.light:
+        estimates = unfound(task, owner, windows, chosen, probe)
+    return curve, estimates
+
+
+def all_windows(task: Task) -> tuple[np.ndarray, np.ndarray]:
+    """Windows of rows that may be labelled, and whose they are."""
+    each = [cut_windows(s.pool, task.length) for s in task.sources]
+    owner = np.repeat(np.arange(len(each)), [len(w) for w in each])
+    return owner, np.concatenate(each)
+
+
+def suggested(task, owner, windows, vectors, chosen, probe, n: int, seed: int) -> list[int]:
+    """What `ethoprism.suggest` says, with the windows' rows as its frames."""
+    left = np.setdiff1d(np.arange(len(windows)), chosen)
+    names = () if probe is None else probe.behaviours
+    shape = (len(left), len(names))
+    unsure, likely = np.zeros(shape), np.zeros(shape)
+    similarity, counts = np.zeros(shape), np.zeros(len(names), np.int64)
+    if probe is not None:
+        p = [pool_probability(task, s, probe) for s in task.sources]
+        columns = [task.names.index(name) for name in names]
+        for row, i in enumerate(left):
+            part = p[owner[i]][slice(*windows[i])]
+            unsure[row], likely[row] = window_evidence(part, probe.decision.thresholds, names)
+        present = np.array(
+            [
+                (task.sources[owner[i]].truth[slice(*windows[i])][:, columns] == PRESENT).any(
+                    axis=0
+                )
+                for i in chosen
+            ]
+        )
+        counts = present.sum(axis=0)
+        similarity = similarity_to_examples(vectors[left], vectors[chosen], present, counts)
+    evidence = Evidence(
+        vectors[left], vectors[chosen], unsure, likely, np.zeros(shape), similarity, counts
+    )
+    return [int(left[i]) for i in choose(evidence, n, seed=seed).index]
+
+
+@dataclass(frozen=True, eq=False)
+class LightProbe:
+    """One logistic regression for each behaviour, on standardised features of rows."""
+
+    behaviours: tuple[str, ...]
+    models: list[LogisticRegression]
+    mean: np.ndarray
+    deviation: np.ndarray
+
+    @property
+    def decision(self) -> Decision:
+        return Decision(dict.fromkeys(self.behaviours, 0.5), dict.fromkeys(self.behaviours, 1))
+
+    def probability(self, rows: np.ndarray) -> np.ndarray:
+        """``[rows, behaviours]`` of all rows of a unit."""
+        x = (surroundings(rows) - self.mean) / self.deviation
+        return np.stack([m.predict_proba(x)[:, 1] for m in self.models], axis=1)
+
+
+def surroundings(rows: np.ndarray) -> np.ndarray:
+    """Means of the rows' features over half a second and over two."""
+    known = np.nan_to_num(rows)
+    return np.concatenate([uniform_filter1d(known, n, axis=0) for n in (7, 25)], axis=1)
+
+
+def fit_light(task: Task, owner, windows, chosen: Sequence[int]) -> LightProbe | None:
+    """A light probe of all that is labelled."""
+    features = [surroundings(s.rows) for s in task.sources]
+    x = np.concatenate([features[owner[i]][slice(*windows[i])] for i in chosen])
+    y = (
+        np.concatenate([task.sources[owner[i]].truth[slice(*windows[i])] for i in chosen])
+        == PRESENT
+    )
+    mean, deviation = x.mean(axis=0), x.std(axis=0) + 1e-3
+    usable = [k for k in range(y.shape[1]) if y[:, k].any() and not y[:, k].all()]
+    if not usable:
+        return None
+    models = [
+        LogisticRegression(C=0.003, class_weight="balanced", max_iter=300).fit(
+            (x - mean) / deviation, y[:, k]
+        )
+        for k in usable
+    ]
+    return LightProbe(tuple(task.names[k] for k in usable), models, mean, deviation)
+
+
+def pool_probability(task: Task, source: Source, probe: Probe | LightProbe) -> np.ndarray:
+    """``[rows, behaviours]``."""
+    if isinstance(probe, LightProbe):
+        return probe.probability(source.rows)
+    whole = finish(predict(probe, source.recording, source.store, source.unit.subject))
+    return whole.probability[:: source.store.key.step]
+
+
+def fit(task: Task, owner, windows, chosen: Sequence[int], seed: int) -> Probe | None:
+    """A probe of what is labelled, or None; every fourth span sets the thresholds."""
+    states = [np.full_like(s.truth, UNOBSERVED) for s in task.sources]
+    segments = []
+    for place, i in enumerate(chosen):
+        source = task.sources[owner[i]]
+        start, stop = (int(v) for v in windows[i])
+        states[owner[i]][start:stop] = source.truth[start:stop]
+        part = "validation" if place % 4 == 3 else "train"
+        segments.append((owner[i], Segment(source.unit.name, start, stop, part)))
+    for i, source in enumerate(task.sources):
+        states[i][source.test] = source.truth[source.test]
+        segments += [
+            (i, Segment(source.unit.name, int(a), int(b), "test")) for a, b in runs_of(source.test)
+        ]
+    learnt = np.concatenate([states[i][s.start : s.stop] for i, s in segments if s.part == "train"])
+    usable = (learnt == PRESENT).any(axis=0) & (learnt == 0).any(axis=0)
+    if not usable.any():
+        return None
+    names = tuple(n for n, ok in zip(task.names, usable, strict=True) if ok)
+    data = [
+        LabelledTokens(s.unit.name, s.store, np.ascontiguousarray(states[i][:, usable]))
+        for i, s in enumerate(task.sources)
+    ]
+    with suppress(LabelError):
+        probe, _ = finish(
+            train_and_test(
+                data,
+                [segment for _, segment in segments],
+                Ethogram().with_names(list(names)),
+                names,
+                name="probe",
+                head="linear",
+                seed=seed,
+                intervals=False,
+            )
+        )
+        return probe
+    return None
+
+
+def runs_of(mask: np.ndarray) -> np.ndarray:
+    from ethoprism.annotation import runs
+
+    return runs(mask)
+
+
+def scores(task: Task, probe: Probe | LightProbe | None) -> tuple[float, float]:
+    """Mean F1 and mean average precision on the test part, over all behaviours that occur there."""
+    metrics = {} if probe is None else test_metrics(task, probe)
+    f1, ap = [], []
+    for column, name in enumerate(task.names):
+        truth = np.concatenate([s.truth[s.test, column] for s in task.sources])
+        if not (truth == PRESENT).any():
+            continue
+        row = metrics.get(name, {})
+        f1.append(float(row.get("f1", 0.0)))
+        ap.append(float(row.get("average_precision", (truth == PRESENT).mean())))
+    return float(np.mean(f1)), float(np.mean(ap))
+
+
+def test_metrics(task: Task, probe: Probe | LightProbe) -> Mapping[str, Any]:
+    """Scores of the test part by behaviour."""
+    if not isinstance(probe, LightProbe):
+        return probe.metrics["test"]
+    columns = [task.names.index(name) for name in probe.behaviours]
+    tested = [s for s in task.sources if s.test.any()]
+    truth = np.concatenate([s.truth[s.test][:, columns] for s in tested])
+    p = np.concatenate([probe.probability(s.rows)[s.test] for s in tested])
+    table = frame_scores(truth, (p >= 0.5).astype(np.int8), p, probe.behaviours)
+    return {str(name): dict(row) for name, row in table.to_dict("index").items()}
+
+
+def unfound(task: Task, owner, windows, chosen: Sequence[int], probe: Probe | LightProbe):
+    """True and estimated bouts in what was not labelled, with the interval."""
+    checked, unlabelled, true = [], [], np.zeros(len(probe.behaviours))
+    columns = [task.names.index(name) for name in probe.behaviours]
+    for i, source in enumerate(task.sources):
+        p = pool_probability(task, source, probe)
+        open_rows = source.pool.copy()
+        states = np.full((len(p), len(columns)), UNOBSERVED, np.int8)
+        for place, c in enumerate(chosen):
+            if owner[c] == i:
+                rows = slice(*windows[c])
+                open_rows[rows] = False
+                if place % 4 == 3:
+                    states[rows] = source.truth[rows][:, columns]
+        checked.append(Checked(states, p))
+        unlabelled.append(np.where(open_rows[:, None], p, np.nan))
+        present = (source.truth[:, columns] == PRESENT) & open_rows[:, None]
+        before = np.vstack(
+            [np.zeros((1, len(columns)), bool), source.truth[:-1, columns] == PRESENT]
+        )
+        true += (present & ~before).sum(axis=0)
+    table = estimate_unfound(checked, unlabelled, probe.behaviours, n_resamples=500)
+    return [
+        (true[k], row["bouts"], row["bouts_low"], row["bouts_high"])
+        for k, row in enumerate(table.to_dict("records"))
+        if np.isfinite(row["bouts"])
+    ]
+
+
+Maker = Callable[[int], Task]
+
+
+def arena(options: argparse.Namespace, folder: Path) -> Maker:
+    """Tasks on the arena: one recording of the set is tested in turn."""
+    n, seconds = (3, 20.0) if options.quick else (5, 60.0)
+    finish(
+        registry.load("datasets", "arena").make(
+            folder / "recordings", recordings=n, seconds=seconds, seed=100
+        )
+    )
+    where = folder / "project"
+    if (where / "ethoprism.toml").exists():
+        project = Project.open(where)
+    else:
+        project = Project.create(where, Settings(step=2, crop=CROP), Ethogram())
+        for path in sorted((folder / "recordings").glob("*.mp4")):
+            project, name, _ = workflow.add_recording(project, path)
+            request = importing.import_request(project, recording=name, observed="whole")
+            table = path.with_suffix(".bouts.csv")
+            preview = importing.preview_import(project, table, "bouts-csv", request)
+            project = importing.apply_import(project, preview, description="truth")
+            tracks, _ = read_tracks(path.with_suffix(".tracks.csv"), project.entry(name).n_frames)
+            subjects.save_tracks(project, name, tracks)
+    found = sources_of(project, project.ethogram.names)
+    names = list(project.recording_ids)
+    row_s = 2 / 25
+
+    def make(seed: int) -> Task:
+        held_out = names[seed % len(names)]
+        chosen = [with_parts(s, np.full(len(s.truth), s.recording.id != held_out)) for s in found]
+        rounds = 2 if options.quick else options.rounds
+        return Task(chosen, project.ethogram.names, round(2 / row_s), row_s, rounds, 6, 8)
+
+    return make
+
+
+def flies(options: argparse.Namespace, folder: Path) -> Maker:
+    """Tasks on the clip of courting flies, the male's crop; two of ten blocks are tested."""
+    step = 4 if options.quick else 1
+    project = Project.create(folder / "flies", Settings(step=step, crop=CROP), Ethogram())
+    project, _, _ = workflow.add_recording(project, options.flies / f"{FLIES}.mp4")
+    request = importing.import_request(project)
+    labels = options.flies / f"{FLIES}.labels.csv"
+    preview = importing.preview_import(project, labels, "frames-csv", request)
+    project = importing.apply_import(project, preview, description="pose-derived labels")
+    tracks, _ = read_tracks(options.flies / f"{FLIES}.analysis.h5", project.entry(FLIES).n_frames)
+    named = renamed(tracks, {"track_0": "male", "track_1": "female"})
+    subjects.save_tracks(project, FLIES, [t for t in named if t.subject == "male"])
+    names = tuple(n for n in project.ethogram.names if "female" not in n)
+    (source,) = sources_of(project, names, anybody=True)
+    row_s = step / 25
+    rounds = 2 if options.quick else options.rounds
+
+    def make(seed: int) -> Task:
+        gap = split_gap(source.store.key, max(source.store.key.length // 2, 1))
+        blocks = (2 * (seed % 5), 2 * (seed % 5) + 1)
+        parts = split_blocks(FLIES, source.truth, gap=gap, test_blocks=blocks, seed=seed)
+        test, pool = np.zeros(len(source.truth), bool), np.zeros(len(source.truth), bool)
+        for part in parts:
+            (test if part.part == "test" else pool)[part.start : part.stop] = True
+        chosen = with_parts(source, pool, test)
+        return Task([chosen], names, round(1 / row_s), row_s, rounds, 4, 8)
+
+    return make
+
+
+def sources_of(project: Project, names: Sequence[str], *, anybody: bool = False) -> list[Source]:
+    """Units with tokens and truth."""
+    backbone = workflow.load_backbone(project.settings)
+    finish(workflow.extract_tokens(project, backbone))
+    key = workflow.project_key(project, backbone)
+    found = []
+    for unit in subjects.units(project, key.crop):
+        store = workflow.open_tokens(project, key, unit)
+        if anybody:
+            truth = workflow.label_states(project, [unit.recording], names)[unit.recording]
+        else:
+            truth = workflow.unit_states(project, unit, names)
+        rows = finish(row_vectors(store))
+        nothing = np.zeros(store.n_rows, bool)
+        states = np.ascontiguousarray(truth[:: key.step])
+        recording = project.recording(unit.recording)
+        found.append(Source(unit, recording, store, states, rows, nothing, nothing))
+    return found
+
+
+def with_parts(source: Source, pool: np.ndarray, test: np.ndarray | None = None) -> Source:
+    s = source
+    test = ~pool if test is None else test
+    return Source(s.unit, s.recording, s.store, s.truth, s.rows, pool, test)
+
+
+if __name__ == "__main__":
+    main()
