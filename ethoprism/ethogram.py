@@ -15,6 +15,8 @@ RESERVED_NAMES = frozenset({"recording", "subject", "frame", "time_s", "covered"
 # Okabe and Ito's palette (https://jfly.uni-koeln.de/color/), told apart with any colour vision.
 PALETTE = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7", "#999999")
 
+DEFAULT_KEYS = "1234567890"
+
 
 @dataclass(frozen=True)
 class Behaviour:
@@ -110,11 +112,18 @@ class Ethogram:
         raise KeyError(name)
 
     def with_names(self, names: Iterable[str]) -> Ethogram:
-        """This ethogram, with the names that it lacks appended in colours of the palette."""
+        """This ethogram, with the names that it lacks appended.
+
+        They get the next colour of the palette, and the first of the keys 1 to 9 and 0 that is
+        free, so that they can be labelled at once.
+        """
         added = list(self.behaviours)
         for name in names:
             if name not in {b.name for b in added}:
-                added.append(Behaviour(name, colour=PALETTE[len(added) % len(PALETTE)]))
+                taken = {b.key for b in added}
+                key = next((key for key in DEFAULT_KEYS if key not in taken), "")
+                colour = PALETTE[len(added) % len(PALETTE)]
+                added.append(Behaviour(name, key=key, colour=colour))
         return replace(self, behaviours=tuple(added))
 
     def with_exclusive(self, group: Iterable[str]) -> Ethogram:

@@ -27,6 +27,7 @@ CALLS = {
 ALLOWED = {
     ("re", "compile"),  # a regular expression, not code
     ("box", "exec"),  # shows a dialog of Qt
+    ("dialog", "exec"),
 }
 
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from qtpy.QtWidgets import QDockWidget, QWidget
+
 from ethoprism.errors import EthoPrismError
 from ethoprism.project import MANIFEST
 
@@ -27,6 +29,7 @@ def open_window(paths: Sequence[Path] = (), *, show: bool = True) -> tuple[Any, 
 
     viewer = napari.Viewer(title="EthoPrism", show=show)
     _, workbench = viewer.window.add_plugin_dock_widget("ethoprism", "EthoPrism")
+    _make_room(workbench.window())
     for path in paths:
         try:
             if (path / MANIFEST).is_file():
@@ -38,3 +41,10 @@ def open_window(paths: Sequence[Path] = (), *, show: bool = True) -> tuple[Any, 
         except ValueError as error:  # napari's, of a path that the plugin does not read
             workbench.session.notify(str(error), "error")
     return viewer, workbench
+
+
+def _make_room(window: QWidget) -> None:
+    """Hide napari's docks for layers: a recording is one. The menu Window brings them back."""
+    for dock in window.findChildren(QDockWidget):
+        if dock.objectName() in ("layer controls", "layer list"):
+            dock.hide()

@@ -203,16 +203,32 @@ class Session:
         key = self.recording.content_key
         return next((e for e in self.project.entries if e.content_key == key), None)
 
-    def open_project(self, project: Project, *, annotator: str = "", blind: bool = False) -> None:
+    def open_project(
+        self, project: Project, *, annotator: str | None = None, blind: bool | None = None
+    ) -> None:
         """Show another project, or the same one anew; the former one's labels are closed.
+
+        Parameters
+        ----------
+        project
+            The project as it is on the disk now.
+        annotator, blind
+            Who labels, and whether others' labels are hidden; by default as before where it is the
+            same project, and nobody in particular in another one.
 
         Raises
         ------
         EthoPrismError
-            If the labels cannot be read. The former project stays open then.
+            If the labels cannot be read. Another project that was open stays open then; the same
+            one is left without labels.
         """
         same = self.project is not None and self.project.folder == project.folder
         former = self.labels
+        kept = former if same else None
+        if annotator is None:
+            annotator = kept.annotator if kept is not None else ""
+        if blind is None:
+            blind = kept.blind if kept is not None else False
         if former is not None:
             self.labels_closing.emit()
         if former is not None and same:

@@ -61,8 +61,8 @@ def main(folder: Path, seed: int) -> None:
     typing, telling = QTimer(), QTimer()
     typing.timeout.connect(type_key)
     telling.timeout.connect(tell)
-    typing.start(4)
-    telling.start(1)
+    typing.start(25)  # forty keys a second; a fast typist makes ten
+    telling.start(5)
     app.exec()
     keys.close()
 

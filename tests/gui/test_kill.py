@@ -7,6 +7,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ from napari_ethoprism.label_commands import LabelCommands  # noqa: E402
 from napari_ethoprism.label_running import read_runs, running_path  # noqa: E402
 from napari_ethoprism.session import Session  # noqa: E402
 
+_MOST_SECONDS = 90.0
 _TYPIST = Path(__file__).with_name("label_typist.py")
 
 
@@ -43,11 +45,14 @@ def _killed(folder: Path, seed: int) -> list[tuple[int, str]]:
         env=environment,
     )
     assert typist.stdout is not None
+    watchdog = threading.Timer(_MOST_SECONDS, typist.kill)
+    watchdog.start()
     lines = [typist.stdout.readline() for _ in range(random.Random(seed).randint(5, 60))]
     os.kill(typist.pid, signal.SIGKILL)
     lines += typist.stdout.readlines()
     typist.stdout.close()
     typist.wait()
+    watchdog.cancel()
     whole = [line.rstrip("\n").split("\t") for line in lines if line.endswith("\n")]
     return [(int(number), text) for number, text in whole]
 

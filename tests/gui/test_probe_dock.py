@@ -160,8 +160,8 @@ def test_train_until_predictions_show(
     assert "not labelled yet" in panel.choices.behaviours.topLevelItem(2).toolTip(0)
     assert session.actions.trigger("train_probe")
     assert panel.busy and not session.actions["train_probe"].enabled()
-    qtbot.waitUntil(lambda: bool(panel.curve.points), timeout=60_000)
-    qtbot.waitUntil(lambda: bool(session.predictions), timeout=60_000)
+    qtbot.waitUntil(lambda: bool(panel.curve.points), timeout=180_000)
+    qtbot.waitUntil(lambda: bool(session.predictions), timeout=180_000)
     _rest(qtbot, session)
     losses = [p.loss for p in panel.curve.points]
     assert len(losses) >= 3 and min(losses) < losses[0] and all(map(math.isfinite, losses))
@@ -206,7 +206,7 @@ def test_cancelled_training_leaves_no_probe(
     dock, project = open_dock(template)
     panel = dock.training
     panel.train()
-    qtbot.waitUntil(lambda: bool(panel.curve.points), timeout=60_000)
+    qtbot.waitUntil(lambda: bool(panel.curve.points), timeout=180_000)
     panel.cancel()
     _rest(qtbot, session)
     qtbot.waitUntil(lambda: not panel.busy, timeout=10_000)
@@ -229,7 +229,7 @@ def test_what_is_lacking_is_said(
     for name in "bc":
         shutil.rmtree(project.tokens_path(KEY.digest, name))
     panel.refresh()
-    qtbot.waitUntil(lambda: not panel.can_train(), timeout=60_000)
+    qtbot.waitUntil(lambda: not panel.can_train(), timeout=180_000)
     assert "Extract them in the Project dock" in panel.remark.text()
 
 
