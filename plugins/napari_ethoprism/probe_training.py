@@ -150,9 +150,14 @@ class TrainingPanel(QWidget):
         self.name.setToolTip("The probe's name: the folder under probes/ in the project")
         self.head = QComboBox()
         for title, head, tip in (
-            ("Attentive", "attentive", "Looks at the parts of the picture that matter"),
-            ("Linear", "linear", "Fastest; for behaviours that fill the picture"),
-            ("Temporal", "temporal", "Sees longer stretches of time; for slow or patterned ones"),
+            # The first is the default, as of the command line.
+            (
+                "Temporal",
+                "temporal",
+                "Looks at what comes before and after; best on most behaviours",
+            ),
+            ("Linear", "linear", "Fastest; for few labels"),
+            ("Attentive", "attentive", "Looks at places of the picture, as in VideoPrism's paper"),
         ):
             self.head.addItem(title, head)
             self.head.setItemData(self.head.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from napari import Viewer
 
 PROJECT, TIMELINE, LABELS, MAP, PROBE = "EthoPrism", "Timeline", "Labels", "Map", "Probe"
-_WIDTH, _HEIGHT = 28, 17
+_WIDTH, _HEIGHT = 34, 20
 """Of the docks at the right and below, in lines of text."""
 
 
