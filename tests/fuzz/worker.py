@@ -17,6 +17,8 @@ import traceback
 import warnings
 from pathlib import Path
 
+# A module's first import would write its bytecode, which is no reader's doing.
+sys.dont_write_bytecode = True
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
 
 from targets import TARGETS  # noqa: E402
