@@ -336,7 +336,8 @@ class Labels:
 
     def _flip(self, operation: Callable[[], Edit | None]) -> Edit | None:
         self.settle()
-        edit = self._writer.call(operation)
+        # Where an edit before it is refused, that one is gone already: take back no other one.
+        edit = self._writer.call(lambda: operation() if self._refusal is None else None)
         self.settle()
         if edit is None:
             return None

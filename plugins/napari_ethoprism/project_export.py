@@ -24,6 +24,7 @@ from ethoprism.overview import RecordingState
 from ethoprism.project import Project
 from napari_ethoprism.heavy_imports import import_jax
 from napari_ethoprism.looks import flat_button, form, heading, plain, tight
+from napari_ethoprism.probe_run import when_saved
 from napari_ethoprism.session import Session
 
 LABELS = "Labels"
@@ -108,7 +109,10 @@ class ExportPanel(QFrame):
         self.export_button.setEnabled(False)
         self._session.jobs.start(
             f"Export {self.what.currentText().lower()}",
-            lambda: export(project, probe, format_name, recordings, "" if probe else subject),
+            when_saved(
+                self._session.labels,
+                lambda: export(project, probe, format_name, recordings, "" if probe else subject),
+            ),
             lane="project",
             on_done=self._written,
             on_error=lambda _: self.export_button.setEnabled(True),

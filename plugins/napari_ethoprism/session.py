@@ -232,17 +232,24 @@ class Session:
         if former is not None:
             self.labels_closing.emit()
         if former is not None and same:
-            former.close()  # it holds the lock that is needed now
+            self._leave(former)  # it holds the lock that is needed now
             self.labels = None
         labels = Labels(project, annotator=annotator, blind=blind)
         if former is not None and not same:
-            former.close()
+            self._leave(former)
         self.selection = None
         self.predictions = ()
         if not same:
             self.probe = ""
         self.project = project
         self.labels = labels
+
+    def _leave(self, labels: Labels) -> None:
+        """Close labels, and tell if an edit of them was refused; they are closed all the same."""
+        try:
+            labels.close()
+        except EthoPrismError as error:
+            self.notify(error)
 
     def change_ethogram(self, ethogram: Ethogram) -> None:
         """Write another ethogram into the project; the labels stay as they are.

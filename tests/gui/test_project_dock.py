@@ -19,6 +19,7 @@ from ethoprism.cli import main
 from ethoprism.errors import StorageError
 from ethoprism.ethogram import Ethogram
 from ethoprism.project import MANIFEST, Project, Settings
+from ethoprism.store import AnnotationStore
 from ethoprism_datasets.arena_files import write_recording
 
 pytest.importorskip("napari")
@@ -329,6 +330,30 @@ def test_exports_equal_the_command_lines_byte_for_byte(
             arguments = ["export", folder, "--format", format_name, "-o", str(out)]
             main(arguments + (["--labels"] if what == "Labels" else ["--probe", "p"]))
             assert by_gui == out.read_bytes() and len(by_gui) > 100
+
+
+def test_an_export_waits_for_edits_that_are_not_on_the_disk_yet(
+    opened: ProjectDock, project: Project, qtbot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = opened.session.labels
+    assert labels is not None
+    slow, apply = threading.Event(), AnnotationStore.apply
+
+    def late(*arguments: Any, **named: Any) -> Any:
+        slow.wait(20)
+        return apply(*arguments, **named)
+
+    monkeypatch.setattr(AnnotationStore, "apply", late)
+    groom = {"recording": "a", "behaviour": "groom", "start_frame": 40, "stop_frame": 45}
+    labels.apply(add_bouts=bout_table([groom]), description="just now")
+    opened.export()
+    opened.exporting.what.setCurrentText("Labels")
+    opened.exporting.format.setCurrentText("bouts-csv")
+    opened.exporting.export_button.click()
+    threading.Timer(1.0, slow.set).start()
+    qtbot.waitUntil(lambda: opened.exporting.path is not None, timeout=LONG)
+    path = opened.exporting.path
+    assert path is not None and "groom" in path.read_text()
 
 
 def test_closing_while_extracting_asks_and_leaves_a_store_that_goes_on(

@@ -19,6 +19,7 @@ from ethoprism.project import Project
 from ethoprism.store import AnnotationStore
 from napari_ethoprism.label_tables import updated
 from napari_ethoprism.labels import Labels
+from napari_ethoprism.session import Session
 
 
 @pytest.fixture
@@ -131,6 +132,32 @@ def test_a_refused_edit_is_told_and_the_tables_go_back(
     labels.close()
 
 
+def test_undoing_an_edit_that_is_refused_takes_back_no_other_one(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+):
+    labels = Labels(project)
+    labels.apply(add_bouts=_bout(3, 9), description="kept")
+    labels.wait()
+    before = labels.bouts("r").index.tolist()
+    told: list[EthoPrismError] = []
+    labels.refused.connect(told.append)
+    pressed = threading.Event()
+
+    def full(*arguments: Any, **named: Any) -> Any:
+        pressed.wait(20)
+        raise StorageError("The disk is full")
+
+    monkeypatch.setattr(AnnotationStore, "apply", full)
+    labels.apply(add_bouts=_bout(20, 30), description="lost")
+    threading.Timer(0.1, pressed.set).start()  # the undo waits for the writer by then
+    assert labels.undo() is None
+    assert len(told) == 1 and labels.state.text == "Not saved"
+    assert labels.bouts("r").index.tolist() == before
+    assert [(e.description, e.undone) for e in labels.history] == [("kept", False)]
+    _same(labels, project)
+    labels.close()
+
+
 def test_a_refusal_that_nobody_was_told_of_is_raised_at_closing(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ):
@@ -145,6 +172,29 @@ def test_a_refusal_that_nobody_was_told_of_is_raised_at_closing(
         labels.close()
     labels.close()
     Labels(project).close()  # the lock was given back
+
+
+@pytest.mark.parametrize("other", [False, True])
+def test_a_refusal_at_leaving_a_project_is_told_and_the_next_labels_open(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other: bool
+):
+    session = Session()
+    told: list[str] = []
+    session.noticed.connect(lambda notice: told.append(notice.text))
+    session.open_project(project)
+    assert session.labels is not None
+
+    def full(*arguments: Any, **named: Any) -> Any:
+        raise StorageError("The disk is full")
+
+    monkeypatch.setattr(AnnotationStore, "apply", full)
+    session.labels.apply(add_bouts=_bout(20, 30), description="lost")
+    session.labels._writer.call(lambda: None)
+    session.open_project(make_project(tmp_path / "q") if other else project)
+    assert any("disk is full" in text for text in told)
+    assert session.labels is not None and session.labels.writable
+    assert session.labels.bouts("r").empty
+    session.close()
 
 
 def test_what_does_not_fit_is_refused_before_it_is_shown(project: Project):
