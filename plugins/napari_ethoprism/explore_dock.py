@@ -39,7 +39,7 @@ _CLUSTERS: dict[str, Method] = {
 }
 _EMPTY = (
     "Every point of a map is a short moment of a recording. Moments that look and move alike "
-    "lie close together.\n\nExtract tokens in the project panel, then press “New map…” above."
+    "lie close together.\n\nExtract tokens in the dock EthoPrism, then press “New map…” above."
 )
 
 

@@ -29,7 +29,8 @@ _TOTALS_MS = 120
 """Counts and times follow an edit after so long, and edits in quick succession once."""
 
 _NO_PROJECT = (
-    "Open a project to label its recordings, or drop videos on the Project dock to make one.\n\n"
+    "To label, open a project in the dock EthoPrism, or start one there with the recording that is "
+    "shown.\n\n"
     "Then give each behaviour a key. The key starts a bout at the frame shown, and ends it; with "
     "frames selected, it labels them."
 )

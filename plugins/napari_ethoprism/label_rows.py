@@ -77,7 +77,7 @@ class BehaviourRows(QTreeWidget):
         for item, row in zip(self._items(), rows, strict=True):
             _fill(item, row)
         self.choose(chosen)
-        self.setMaximumHeight(round((max(len(rows), 3) + 1.6) * self._row_height()))
+        self._limit()
         self.setUpdatesEnabled(True)
 
     def show_now(self, now: Now, running: Iterable[Run], subject: str) -> None:
@@ -132,6 +132,12 @@ class BehaviourRows(QTreeWidget):
         self.setColumnWidth(_KEY, metrics.horizontalAdvance("Shift+W") + 4)
         self.setColumnWidth(_BOUTS, metrics.horizontalAdvance("50,000") + 10)
         self.setColumnWidth(_TIME, metrics.horizontalAdvance("10:00:00") + 14)
+        self._limit()
+
+    def _limit(self) -> None:
+        """As high as the rows at most; also without rows, or the dock would have no end."""
+        rows = max(self.topLevelItemCount(), 3)
+        self.setMaximumHeight(round((rows + 1.6) * self._row_height()))
 
     def _tips(self) -> None:
         head = self.headerItem()

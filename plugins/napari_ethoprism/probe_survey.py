@@ -61,7 +61,7 @@ class RecordingCount:
         if not self.observed:
             return "no labels"
         if self.token_problem:
-            return "no tokens: extract them in the Project dock"
+            return "no tokens: extract them in the dock EthoPrism"
         return ""
 
 
@@ -83,13 +83,13 @@ class Survey:
     def problem(self, behaviours: Collection[str], recordings: Collection[str]) -> str:
         """Why a probe of these cannot be trained, with the remedy; empty where it can."""
         if not self.recordings:
-            return "The project has no recordings. Add some in the Project dock."
+            return "The project has no recordings. Add some in the dock EthoPrism."
         if not any(row.observed for row in self.recordings):
             return "Nothing is labelled yet. Label some bouts, and mark what you have observed."
         if not self.with_tokens:
-            return "No recording has tokens. Extract them in the Project dock."
+            return "No recording has tokens. Extract them in the dock EthoPrism."
         if not any(not row.problem for row in self.recordings):
-            return "No recording has labels and tokens. Extract tokens in the Project dock."
+            return "No recording has labels and tokens. Extract tokens in the dock EthoPrism."
         if not any(not row.problem for row in self.behaviours):
             return (
                 "No behaviour is both seen and looked for in vain. Mark observed spans: frames "

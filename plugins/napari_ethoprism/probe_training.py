@@ -252,7 +252,11 @@ class TrainingPanel(QWidget):
         self.status.setText(what + ("" if left is None or left < 2 else f" · {left:.0f} s left"))
 
     def _job_changed(self, job: Job) -> None:
-        if job is not self._job or job.active:
+        if job.active:
+            return
+        if job is not self._job:
+            if job.lane == "compute":  # tokens may have come
+                self.refresh()
             return
         self._job = None
         if job.cancelling and job.error is None and self._probe is None:

@@ -74,16 +74,25 @@ class AddPanel(QFrame):
         patterns = " ".join(f"*{ending}" for ending in VIDEO_ENDINGS)
         others = "*.seq *.fmf *.ufmf *.nwb *.tif *.tiff *.h5 *.joined.csv"
         names, _ = QFileDialog.getOpenFileNames(
-            self, "Add recordings", "", f"Recordings ({patterns} {others});;All files (*)"
+            self, "Add recordings", self._near(), f"Recordings ({patterns} {others});;All files (*)"
         )
         if names:
             self.add([Path(name) for name in names])
 
     def choose_folder(self) -> None:
         """Ask for a folder of videos or images, and add it."""
-        name = QFileDialog.getExistingDirectory(self, "Add a folder of videos, or of images")
+        name = QFileDialog.getExistingDirectory(
+            self, "Add a folder of videos, or of images", self._near()
+        )
         if name:
             self.add([Path(name)])
+
+    def _near(self) -> str:
+        """Where files are looked for first: beside the recording that is shown, or the project."""
+        recording, project = self._session.recording, self._session.project
+        if recording is not None:
+            return str(recording.path.parent)
+        return "" if project is None else str(project.folder.parent)
 
     def add(self, paths: Sequence[Path], *, accept_damaged: bool = False) -> None:
         """Add recordings; files that fail are said, and the others are added."""

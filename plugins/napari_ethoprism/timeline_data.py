@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from ethoprism.annotation import PRESENT, SOURCES, runs
 from ethoprism.ethogram import Ethogram
+from ethoprism.postprocess import Chain
 from ethoprism.prediction import Decision, Prediction, decide
 from ethoprism.progress import Progress
 from napari_ethoprism.timeline_model import Bouts, Columns, Ranges
@@ -164,15 +166,26 @@ class Shade:
         return shade
 
 
-Settings = tuple[float, int, tuple[str, ...]]
-"""Threshold, shortest bout and exclusive group of a behaviour."""
+Settings = tuple[Any, ...]
+"""All of a decision that a behaviour's bouts depend on; to be compared only."""
 
 
 def decision_settings(prediction: Prediction, decision: Decision) -> dict[str, Settings]:
     """What a decision says of each behaviour of a prediction."""
     groups = {name: group for group in decision.exclusive for name in group}
     return {
-        name: (decision.thresholds[name], decision.min_bout[name], groups.get(name, ()))
+        name: (
+            decision.thresholds[name],
+            decision.min_bout[name],
+            decision.low.get(name),
+            decision.min_gap.get(name),
+            groups.get(name, ()),
+            # The members of a chain are decoded together: each threshold moves all of them.
+            *(
+                (chain, tuple(decision.thresholds[member] for member in chain.behaviours))
+                for chain in _chains(decision, name)
+            ),
+        )
         for name in prediction.behaviours
     }
 
@@ -182,23 +195,28 @@ def decided_ranges(
 ) -> Generator[Progress, None, dict[str, np.ndarray]]:
     """Decided bouts of some behaviours, int64 ``[bouts, 2]`` by name, as `decide` makes them.
 
-    Behaviours are decided one at a time, each with its exclusive group, so that a threshold that
-    moves costs one behaviour and not all of them.
+    Behaviours are decided one at a time, each with its exclusive group or chain, so that a
+    threshold that moves costs these and not all of them.
     """
     groups = {name: group for group in decision.exclusive for name in group}
     found: dict[str, np.ndarray] = {}
     for done, name in enumerate(names):
         yield Progress(done, len(names), name)
-        together = {name, *groups.get(name, ())}
+        chains = _chains(decision, name)
+        together = {name, *groups.get(name, ()), *(n for c in chains for n in c.behaviours)}
         columns = [i for i, n in enumerate(prediction.behaviours) if n in together]
         part = replace(
             prediction,
             behaviours=tuple(prediction.behaviours[i] for i in columns),
             probability=np.ascontiguousarray(prediction.probability[:, columns]),
         )
-        states = decide(part, decision)
+        states = decide(part, replace(decision, chains=chains))
         found[name] = runs(states[:, part.behaviours.index(name)] == PRESENT)
     return found
+
+
+def _chains(decision: Decision, name: str) -> tuple[Chain, ...]:
+    return tuple(chain for chain in decision.chains if name in chain.behaviours)
 
 
 @dataclass(frozen=True, eq=False)

@@ -103,7 +103,7 @@ class TimelineFeed:
         if not self.recording:
             return "Add this recording to the project to label it"
         if not session.project.ethogram.behaviours and not (self.data and self.data.rows):
-            return "Add a behaviour in the Label dock to begin"
+            return "Add a behaviour in the dock Labels to begin"
         if self.data is not None and not self.data.rows:
             return "No behaviour has labels or predictions here; show all rows to see the others"
         return ""

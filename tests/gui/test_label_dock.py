@@ -24,6 +24,7 @@ from qtpy.QtWidgets import QApplication, QMainWindow  # noqa: E402
 
 from napari_ethoprism import key_filter  # noqa: E402
 from napari_ethoprism.label_dock import LabelDock  # noqa: E402
+from napari_ethoprism.label_rows import BehaviourRows  # noqa: E402
 from napari_ethoprism.session import Selection, Session, Span  # noqa: E402
 from napari_ethoprism.workbench import Workbench  # noqa: E402
 
@@ -293,3 +294,10 @@ def test_without_a_project_the_dock_says_what_to_do(qtbot: Any) -> None:
     dock.close()
     assert not list(session.actions)
     session.close()
+
+
+def test_rows_have_an_end_also_without_behaviours(qtbot: Any) -> None:
+    rows = BehaviourRows()
+    qtbot.addWidget(rows)
+    rows.show_rows([])
+    assert rows.sizeHint().height() < 20 * rows.fontMetrics().height()

@@ -228,9 +228,9 @@ def test_what_is_lacking_is_said(
     assert panel.can_train()
     for name in "bc":
         shutil.rmtree(project.tokens_path(KEY.digest, name))
-    panel.refresh()
+    session.jobs.start("As an extraction ends", lambda: None)
     qtbot.waitUntil(lambda: not panel.can_train(), timeout=180_000)
-    assert "Extract them in the Project dock" in panel.remark.text()
+    assert "Extract them in the dock EthoPrism" in panel.remark.text()
 
 
 def test_an_error_of_the_training_is_readable(

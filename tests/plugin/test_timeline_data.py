@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 
 from ethoprism.annotation import bout_table, runs, span_table
 from ethoprism.ethogram import Behaviour, Ethogram
+from ethoprism.postprocess import Chain
 from ethoprism.prediction import Decision, Prediction, decide
 from napari_ethoprism.timeline_data import (
     Coded,
@@ -130,9 +133,14 @@ def test_shade_is_there_at_once_and_leaves_out_what_was_not_covered() -> None:
         assert values[1:50].min() >= 203 and values[1:50].max() <= 205 and not values[50:].any()
 
 
+_CHAIN = Chain(("b0", "b2"), ((0.8, 0.1, 0.1), (0.2, 0.7, 0.1), (0.1, 0.2, 0.7)), (0.4, 0.3, 0.3))
+
+
 @settings(max_examples=40)
-@given(st.integers(0, 10_000))
-def test_bouts_that_are_decided_one_behaviour_at_a_time_are_those_of_all(seed: int) -> None:
+@given(st.integers(0, 10_000), st.booleans())
+def test_bouts_that_are_decided_one_behaviour_at_a_time_are_those_of_all(
+    seed: int, chained: bool
+) -> None:
     rng = np.random.default_rng(seed)
     prediction = _prediction(rng.random((60, 4)), rng.random(60) < 0.9)
     names = prediction.behaviours
@@ -140,6 +148,9 @@ def test_bouts_that_are_decided_one_behaviour_at_a_time_are_those_of_all(seed: i
         {name: float(rng.random()) for name in names},
         {name: int(rng.integers(1, 5)) for name in names},
         (("b0", "b2"),),
+        {"b1": float(rng.random())},
+        {"b3": int(rng.integers(1, 9))},
+        (_CHAIN,) if chained else (),
     )
     wanted = decide(prediction, decision)
     work = decided_ranges(prediction, decision, names)
@@ -160,6 +171,23 @@ def test_a_threshold_that_moves_concerns_its_behaviour_alone() -> None:
     after = Decision({**before.thresholds, "b1": 0.6}, before.min_bout, before.exclusive)
     old, new = (decision_settings(prediction, d) for d in (before, after))
     assert [name for name in names if old[name] != new[name]] == ["b1"]
+
+
+def test_all_that_a_decision_holds_moves_what_depends_on_it() -> None:
+    prediction = _prediction(np.zeros((5, 4)))
+    names = prediction.behaviours
+    before = Decision(
+        dict.fromkeys(names, 0.5), dict.fromkeys(names, 1), (("b0", "b2"),), chains=(_CHAIN,)
+    )
+    moved = {
+        "b0 b2": replace(before, thresholds={**before.thresholds, "b2": 0.6}),
+        "b1": replace(before, low={"b1": 0.3}),
+        "b3": replace(before, min_gap={"b3": 4}),
+    }
+    old = decision_settings(prediction, before)
+    for wanted, after in moved.items():
+        new = decision_settings(prediction, after)
+        assert [name for name in names if old[name] != new[name]] == wanted.split()
 
 
 # Pixels
