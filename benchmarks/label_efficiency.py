@@ -30,6 +30,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from flies import finish
 from scipy.ndimage import uniform_filter1d
 from sklearn.linear_model import LogisticRegression
 
@@ -56,15 +57,6 @@ from ethoprism.tracks import read_tracks, renamed
 STRATEGIES = ("suggested", "random", "chronological")
 CROP = "subject 2 lengths"
 FLIES = "courting_flies_120s"
-
-
-def finish(task):
-    """The result of a generator task."""
-    while True:
-        try:
-            next(task)
-        except StopIteration as stop:
-            return stop.value
 
 
 @dataclass(frozen=True, eq=False)

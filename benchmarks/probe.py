@@ -25,6 +25,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from flies import finish
 
 from ethoprism.ethogram import Ethogram
 from ethoprism.evaluate import Segment
@@ -44,15 +45,6 @@ KEYS = {
 PARTS = ("train", "train", "train", "train", "validation", "test")
 LABELLED = 10_000
 PREDICTED = 100_000
-
-
-def finish(task):
-    """The result of a generator task."""
-    while True:
-        try:
-            next(task)
-        except StopIteration as stop:
-            return stop.value
 
 
 def store_of(path: Path, key: TokenKey, rows: int, seed: int) -> tuple[TokenStore, np.ndarray]:

@@ -23,7 +23,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from probe import finish
+from flies import finish
 
 from ethoprism import registry, workflow
 from ethoprism.annotation import PRESENT, UNOBSERVED, runs

@@ -24,13 +24,14 @@ SIZE = (1600, 1000)
 
 def arena_project(folder: Path) -> Path:
     """The demo's project, with predictions of every recording and a map."""
-    from ethoprism import demo, workflow
+    from ethoprism import console, demo, workflow
     from ethoprism.project import Project
 
     if not (folder / "project" / "predictions").exists():
         demo.run(folder)
         project = Project.open(folder / "project")
-        finish(workflow.predict_recordings(project, workflow.probe_from(project, demo.PROBE)))
+        probe = workflow.probe_from(project, demo.PROBE)
+        console.follow(workflow.predict_recordings(project, probe), "Predicting")
     return folder / "project"
 
 
@@ -39,7 +40,7 @@ def flies_project(folder: Path, recordings: Path) -> Path:
     sys.path.insert(0, str(ROOT / "benchmarks"))
     from subject_crops import NAME, OF_SUBJECT, project_of
 
-    from ethoprism import training, workflow
+    from ethoprism import console, training, workflow
     from ethoprism.annotation import bout_table, span_table
     from ethoprism.project import Project
 
@@ -59,21 +60,12 @@ def flies_project(folder: Path, recordings: Path) -> Path:
         )
     project = project.with_settings(replace(project.settings, crop="subject 2 lengths"))
     backbone = workflow.load_backbone(project.settings)
-    finish(workflow.extract_tokens(project, backbone))
+    console.follow(workflow.extract_tokens(project, backbone), "Extracting")
     plan = training.TrainingPlan(name="courtship")
     key = workflow.project_key(project, backbone)
-    probe = finish(training.train_probe(project, key, plan))
-    finish(workflow.predict_recordings(Project.open(folder), probe))
+    probe = console.follow(training.train_probe(project, key, plan), "Training")
+    console.follow(workflow.predict_recordings(Project.open(folder), probe), "Predicting")
     return folder
-
-
-def finish(task: Any) -> Any:
-    """The result of a generator task."""
-    while True:
-        try:
-            next(task)
-        except StopIteration as stop:
-            return stop.value
 
 
 class Stage:

@@ -35,42 +35,6 @@ class Segment:
     part: Part
 
 
-def split_recordings(
-    states: dict[str, Int8[np.ndarray, "rows behaviours"]],
-    *,
-    test: Sequence[str] = (),
-    validation_fraction: float = 0.2,
-    seed: int = 0,
-) -> list[Segment]:
-    """Whole recordings as parts.
-
-    Parameters
-    ----------
-    states
-        Known states of each recording's rows, by id; at least two that are not in ``test``.
-    test
-        Recordings that are neither trained on nor tuned on.
-    validation_fraction
-        Share of the other recordings that stops the training and sets the thresholds.
-    seed
-        Decides among assignments that serve as well.
-    """
-    rest = [name for name in states if name not in test]
-    if len(rest) < 2:
-        raise InputError(
-            "A split by recording needs more recordings",
-            expected="at least two with labels, besides those held out for the test",
-            found=str(len(rest)),
-            remedy="Label another recording, or split one into blocks with --split blocks.",
-        )
-    n_validation = max(1, round(validation_fraction * len(rest)))
-    sizes: dict[Part, int] = {"train": len(rest) - n_validation, "validation": n_validation}
-    chosen = best_assignment([present_counts(states[name]) for name in rest], sizes, seed)
-    parts: dict[str, Part] = dict.fromkeys(test, "test")
-    parts.update(zip(rest, chosen, strict=True))
-    return [Segment(name, 0, len(rows), parts[name]) for name, rows in states.items()]
-
-
 def split_blocks(
     recording: str,
     states: Int8[np.ndarray, "rows behaviours"],

@@ -12,12 +12,9 @@ the same inputs in the same shapes, and its store equals that of an uninterrupte
 
 from __future__ import annotations
 
-import queue
 import shutil
-import threading
 from collections import deque
 from collections.abc import Generator, Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,12 +25,13 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ethoprism.annotation import runs
-from ethoprism.backbones.preprocess import PREPROCESS_VERSION, preprocess
+from ethoprism.backbones.preprocess import PREPROCESS_VERSION
 from ethoprism.backbones.spec import Backbone, BackboneCard, platform
-from ethoprism.crops import WHOLE, CropPath, cut
+from ethoprism.crops import WHOLE, CropPath
 from ethoprism.errors import EthoPrismError, StorageError
+from ethoprism.frames_ahead import FramesAhead
 from ethoprism.progress import Progress
-from ethoprism.recording import Recording, open_frames
+from ethoprism.recording import Recording
 from ethoprism.tokens import TokenKey, TokenStore, estimate_bytes
 from ethoprism.windows import WindowGrid
 
@@ -284,7 +282,7 @@ class _Run:
         card = self.backbone.card
         ring = jnp.zeros((self.ring_rows, card.grid**2, card.width), jnp.float32)
         group = first_group
-        with _Decoder(recording, self.grid, card.input_size, n_frames, self.crop) as decoder:
+        with FramesAhead(recording, self.grid, card.input_size, n_frames, self.crop) as decoder:
             for chunk, frames, valid in decoder.chunks(first_chunk, last_chunk):
                 rows = slice(chunk * n_frames, chunk * n_frames + len(valid))
                 self.valid[rows] = valid
@@ -328,91 +326,3 @@ def pool(
     cell = grid // pooling
     squares = tokens.reshape(windows, frames, pooling, cell, pooling, cell, width)
     return squares.astype(jnp.float32).mean(axis=(3, 5)).astype(jnp.float16)
-
-
-class _Decoder:
-    """A thread that decodes and preprocesses batches of sampled frames ahead of the encoder."""
-
-    def __init__(
-        self, recording: Recording, grid: WindowGrid, size: int, batch: int, crop: CropPath | None
-    ):
-        self.crop = crop
-        self.recording = recording
-        self.grid = grid
-        self.size = size
-        self.batch = batch
-        self._queue: queue.Queue[tuple[int, np.ndarray, np.ndarray] | BaseException] = queue.Queue(
-            maxsize=4
-        )
-        self._cancelled = threading.Event()
-        self._thread: threading.Thread | None = None
-
-    def __enter__(self) -> _Decoder:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._cancelled.set()
-        if self._thread is not None:
-            while self._thread.is_alive():
-                self._drain()
-                self._thread.join(timeout=0.05)
-
-    def chunks(self, first: int, last: int) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-        """Batches ``first`` to ``last`` (excluded) as ``(index, frames, valid)``.
-
-        ``frames`` is uint8 ``[batch, size, size, 3]``, zero where a frame is damaged, has no crop
-        or is past the end; ``valid`` covers the frames that the recording has.
-        """
-        self._thread = threading.Thread(
-            target=self._decode, args=(first, last), name="decoder", daemon=True
-        )
-        self._thread.start()
-        for _ in range(first, last):
-            item = self._queue.get()
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-
-    def _decode(self, first: int, last: int) -> None:
-        try:
-            start = first * self.batch
-            stop = min(last * self.batch, self.grid.n_sampled)
-            with closing(open_frames(self.recording)) as reader:
-                frames = reader.frames(
-                    self.grid.frame_of(start), self.grid.frame_of(stop - 1) + 1, self.grid.step
-                )
-                for chunk in range(first, last):
-                    n = min(self.batch, self.grid.n_sampled - chunk * self.batch)
-                    images = np.zeros((self.batch, self.size, self.size, 3), np.uint8)
-                    valid = np.zeros(n, dtype=bool)
-                    for i in range(n):
-                        number, frame = next(frames)
-                        if frame is not None and (self.crop is None or self.crop.valid[number]):
-                            images[i] = preprocess(self._part(number, frame), self.size)
-                            valid[i] = True
-                    if not self._offer((chunk, images, valid)):
-                        return
-        except BaseException as error:  # handed to the thread that consumes
-            self._offer(error)
-
-    def _part(self, number: int, frame: np.ndarray) -> np.ndarray:
-        if self.crop is None:
-            return frame
-        top, left = self.crop.top_left[number].tolist()
-        return cut(frame, top, left, self.crop.size)
-
-    def _offer(self, item: tuple[int, np.ndarray, np.ndarray] | BaseException) -> bool:
-        while not self._cancelled.is_set():
-            try:
-                self._queue.put(item, timeout=0.1)
-                return True
-            except queue.Full:
-                continue
-        return False
-
-    def _drain(self) -> None:
-        while True:
-            try:
-                self._queue.get_nowait()
-            except queue.Empty:
-                return

@@ -13,8 +13,8 @@ from pathlib import Path
 from av.error import FFmpegError
 from av.video.frame import VideoFrame
 
-from ethoprism.decoding import AstrayError, PacketReader
 from ethoprism.frame_index import FrameIndex
+from ethoprism.packets import AstrayError, PacketReader
 
 _HELD_BACK = 40  # packets behind the frame's own after which it does not come any more
 

@@ -201,14 +201,6 @@ def open_map(project: Project, name: str = "map") -> Map:
     return found
 
 
-def moment_labels(
-    project: Project, moments: Moments, behaviours: Sequence[str]
-) -> Float32[np.ndarray, "moments behaviours"]:
-    """Share of each moment's observed frames in which behaviours hold; NaN where unobserved."""
-    rows = [unit_moment_labels(project, moments, u, behaviours) for u in range(len(moments.units))]
-    return np.concatenate(rows)
-
-
 def unit_moment_labels(
     project: Project,
     moments: Moments,
@@ -216,7 +208,9 @@ def unit_moment_labels(
     behaviours: Sequence[str],
     tables: tuple[pd.DataFrame, pd.DataFrame] | None = None,
 ) -> Float32[np.ndarray, "moments behaviours"]:
-    """`moment_labels` of one unit.
+    """Share of each of a unit's moments in which behaviours hold, of its observed frames.
+
+    NaN where nothing was observed.
 
     Parameters
     ----------

@@ -246,10 +246,10 @@ def _over_chance(scores: dict[str, dict[str, float]]) -> tuple[float, float]:
 def _shuffled_scores(folder: Path) -> dict[str, dict[str, float]]:
     """Test scores of a probe like the demo's whose labels were shuffled over the frames."""
     from ethoprism import workflow
-    from ethoprism.evaluate import split_recordings
     from ethoprism.probe.batches import LabelledTokens
     from ethoprism.probe.train import Schedule, train
     from ethoprism.project import Project
+    from ethoprism.splits import split_groups
     from ethoprism.subjects import Unit
 
     project = Project.open(folder)
@@ -261,7 +261,8 @@ def _shuffled_scores(folder: Path) -> dict[str, dict[str, float]]:
         LabelledTokens(name, workflow.open_tokens(project, key, Unit(name)), rng.permutation(rows))
         for name, rows in states.items()
     ]
-    segments = split_recordings({d.recording: d.states for d in data}, test=["arena_03"])
+    by_recording = {d.recording: d.states for d in data}
+    segments = split_groups(by_recording, {n: n for n in by_recording}, test=["arena_03"])
     schedule = Schedule(steps=100)
     task = train(data, segments, project.ethogram, names, name="x", schedule=schedule)
     while True:

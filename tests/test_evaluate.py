@@ -15,8 +15,8 @@ from ethoprism.evaluate import (
     chance_f1,
     frame_scores,
     split_blocks,
-    split_recordings,
 )
+from ethoprism.splits import split_groups
 
 
 def _states(rows: int, seed: int = 0) -> np.ndarray:
@@ -67,13 +67,13 @@ def test_a_recording_too_short_for_its_gaps_is_refused():
 
 def test_recordings_are_never_divided():
     states = {name: _states(100, i) for i, name in enumerate("abcde")}
-    segments = split_recordings(states, test=["e"], seed=3)
+    segments = split_groups(states, {name: name for name in states}, test=["e"], seed=3)
     assert sorted(s.recording for s in segments) == list("abcde")
     assert all((s.start, s.stop) == (0, 100) for s in segments)
     assert [s for s in segments if s.part == "test"] == [Segment("e", 0, 100, "test")]
     assert sum(s.part == "validation" for s in segments) == 1
-    with pytest.raises(InputError, match="at least two"):
-        split_recordings({"a": _states(10)})
+    with pytest.raises(InputError, match="at least 2"):
+        split_groups({"a": _states(10)}, {"a": "a"})
 
 
 @given(

@@ -110,7 +110,12 @@ def test_what_is_not_there_is_told(project: Project) -> None:
 
 def test_labels_of_moments_and_never_absent_for_unobserved(project: Project) -> None:
     found = build(project, hop=8)
-    shares = mapping.moment_labels(project, found.moments, ("walk", "groom"))
+    shares = np.concatenate(
+        [
+            mapping.unit_moment_labels(project, found.moments, unit, ("walk", "groom"))
+            for unit in range(len(found.moments.units))
+        ]
+    )
     a = found.moments.unit == 0
     expected = np.full(int(a.sum()), np.nan)
     expected[:8] = [1, 1, 0.5, 0, 0, 0, 0, 0]

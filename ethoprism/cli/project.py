@@ -71,12 +71,12 @@ def add(
     array: Annotated[str, typer.Option(help="Name of the array, in files with several.")] = "",
 ) -> None:
     """Add recordings, or say where they moved to."""
-    from ethoprism import console, workflow
+    from ethoprism import adding, console, workflow
     from ethoprism.errors import InputError
 
     opened = open_project(project)
     if join:
-        path, id = workflow.join_files(opened, videos, id, start or ())
+        path, id = adding.join_files(opened, videos, id, start or ())
         videos = [path]
     single = (id, frame_times) != (None, None)
     if single and len(videos) > 1:
@@ -84,7 +84,7 @@ def add(
             "--id and --frame-times are for a single recording", found=f"{len(videos)} files"
         )
     for path in videos:
-        times, notes = workflow.given_times(
+        times, notes = adding.given_times(
             path, frame_times, time_column, time_unit, rate, reader=reader, array=array
         )
         opened, name, report = workflow.add_recording(

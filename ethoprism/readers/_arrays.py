@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -117,8 +116,3 @@ def _by_shape(shape: tuple[int, ...]) -> Layout:
         f"an array of the shape {shape}; [t, y, x], [t, y, x, c] or [t, c, y, x] with 1, 3 or 4"
         " channels are read"
     )
-
-
-def bytes_of(shape: Sequence[int], dtype: np.dtype) -> int:
-    """Bytes of an array, in integers that do not overflow."""
-    return math.prod(int(n) for n in shape) * dtype.itemsize

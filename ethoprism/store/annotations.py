@@ -12,7 +12,6 @@ import contextlib
 import json
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from ethoprism.annotation import (
     span_table,
 )
 from ethoprism.errors import LabelError, StorageError
+from ethoprism.store.edit import Edit, NewIds
 from ethoprism.store.lock import Holder, user_name
 from ethoprism.store.operations import (
     Row,
@@ -44,32 +44,6 @@ from ethoprism.store.session import Mode, Session
 from ethoprism.store.snapshots import Snapshot, take_snapshot
 
 _LABEL_COLUMNS = {"bouts": BOUT_COLUMNS, "spans": SPAN_COLUMNS}
-
-
-@dataclass(frozen=True)
-class Edit:
-    """One edit as the history lists it.
-
-    ``removed`` and ``added`` are the rows that this operation took away and put in, with their ids,
-    by table; the history leaves them empty.
-    """
-
-    id: int
-    time: str
-    author: str
-    description: str
-    undone: bool
-    removed: Rows = field(default_factory=dict, compare=False, repr=False)
-    added: Rows = field(default_factory=dict, compare=False, repr=False)
-
-
-@dataclass(frozen=True)
-class NewIds:
-    """Ids for the rows of an edit, in the order of its tables, and for the edit itself."""
-
-    bouts: tuple[int, ...]
-    spans: tuple[int, ...]
-    edit: int
 
 
 class AnnotationStore:

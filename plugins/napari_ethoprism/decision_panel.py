@@ -16,6 +16,7 @@ from ethoprism.errors import EthoPrismError
 from ethoprism.prediction import Decision
 from napari_ethoprism.decision_row import DecisionRow
 from napari_ethoprism.jobs import Job
+from napari_ethoprism.links import Links
 from napari_ethoprism.looks import plain
 from napari_ethoprism.probe_effects import (
     Counted,
@@ -26,7 +27,7 @@ from napari_ethoprism.probe_effects import (
     with_min_gap,
     with_threshold,
 )
-from napari_ethoprism.probe_widgets import Links, Remark
+from napari_ethoprism.probe_widgets import Remark
 from napari_ethoprism.session import Session
 
 _APPLY_AFTER_MS = 30

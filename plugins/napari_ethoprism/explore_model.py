@@ -20,6 +20,7 @@ from ethoprism.mapping import MapPlan
 from ethoprism.project import Project
 from napari_ethoprism import explore_run as run
 from napari_ethoprism.jobs import Job
+from napari_ethoprism.links import Links
 from napari_ethoprism.session import Selection, Session, Span
 
 LANE = "map"
@@ -53,16 +54,15 @@ class Explorer:
         self.times: np.ndarray | None = None
         """float64: seconds of the middle frame of each moment, once they are read."""
         self._folder: Path | None = None
-        session.events.project.connect(self._project_changed)
-        session.events.selection.connect(self._selection_changed)
-        session.jobs.changed.connect(self._job_changed)
+        self._links = links = Links()
+        links.add(session.events.project, self._project_changed)
+        links.add(session.events.selection, self._selection_changed)
+        links.add(session.jobs.changed, self._job_changed)
         self._project_changed()
 
     def close(self) -> None:
         """Stop listening, and ask the job to stop."""
-        self.session.events.project.disconnect(self._project_changed)
-        self.session.events.selection.disconnect(self._selection_changed)
-        self.session.jobs.changed.disconnect(self._job_changed)
+        self._links.cut()
         if self.job is not None:
             self.job.cancel()
 

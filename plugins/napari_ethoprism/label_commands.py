@@ -12,8 +12,6 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from ethoprism import edits
 from ethoprism.edit_rows import Change, Labelled, rows_in
 from ethoprism.errors import EthoPrismError
@@ -23,7 +21,9 @@ from ethoprism.store import Edit
 from napari_ethoprism.label_ethogram import EthogramEdits
 from napari_ethoprism.label_keys import Intent, KeyMachine, Place, Run, by_recording
 from napari_ethoprism.label_running import read_runs, running_path, write_runs
+from napari_ethoprism.label_targets import nearest_bout, ranges_of
 from napari_ethoprism.labels import Labels
+from napari_ethoprism.links import Links
 from napari_ethoprism.session import Session
 
 _EVERY_S = 1.0
@@ -45,10 +45,12 @@ class LabelCommands:
         self._written: tuple[float, tuple[Run, ...]] = (0.0, ())
         self._labels: Labels | None = None
         self._project: Project | None = None
-        session.events.moment.connect(self._moved)
-        session.events.labels.connect(self._labels_changed)
-        session.events.project.connect(self._project_changed)
-        session.labels_closing.connect(self.end_all)
+        events = session.events
+        self._links = links = Links()
+        links.add(events.moment, self._moved)
+        links.add(events.labels, self._labels_changed)
+        links.add(events.project, self._project_changed)
+        links.add(session.labels_closing, self.end_all)
         self._labels_changed()
 
     @property
@@ -70,11 +72,7 @@ class LabelCommands:
     def close(self) -> None:
         """End what runs, save it and stop listening."""
         self.end_all()
-        events = self._session.events
-        events.moment.disconnect(self._moved, missing_ok=True)
-        events.labels.disconnect(self._labels_changed, missing_ok=True)
-        events.project.disconnect(self._project_changed, missing_ok=True)
-        self._session.labels_closing.disconnect(self.end_all, missing_ok=True)
+        self._links.cut()
 
     def press(self, name: str) -> None:
         """A behaviour's key or row: start, end, or label the selection."""
@@ -166,7 +164,7 @@ class LabelCommands:
             return
 
         def change(table: Labelled, place: Place) -> Change:
-            rows = _of(table, name, place.subject)
+            rows = ranges_of(table, name, place.subject)
             at = [i for i, (start, _) in enumerate(rows) if start <= place.frame][-1:]
             pair = rows[at[0] : at[0] + 2] if at else rows[:2]
             whole = (pair[0][0], pair[-1][1]) if pair else (place.frame, place.frame)
@@ -206,7 +204,7 @@ class LabelCommands:
     def _nudge(self, edge: str) -> None:
         def change(table: Labelled, place: Place) -> Change:
             for behaviour in (self._session.behaviour, ""):
-                bout = _nearest(table, place, behaviour, edge)
+                bout = nearest_bout(table, place, behaviour, edge)
                 if bout is not None:
                     to = {"start": place.frame} if edge == "start" else {"stop": place.frame + 1}
                     return edits.move_edges(table, bout, **to)
@@ -393,33 +391,3 @@ def _change(table: Labelled, intent: Intent, frames: tuple[Frames, ...]) -> Chan
     if intent.kind == "erase":
         return edits.erase(table, frames, [name], subject)
     return edits.mark_observed(table, frames, table.ethogram.names, subject)
-
-
-def _of(table: Labelled, behaviour: str, subject: str) -> list[Frames]:
-    """Ranges of a behaviour's bouts, in order."""
-    bouts = table.bouts
-    rows = bouts.loc[(bouts["behaviour"] == behaviour) & (bouts["subject"] == subject)]
-    pairs = zip(rows["start_frame"], rows["stop_frame"], strict=True)
-    return [(int(start), int(stop)) for start, stop in pairs]
-
-
-def _nearest(table: Labelled, place: Place, behaviour: str, edge: str) -> int | None:
-    """The shortest bout that holds a frame, or else the next (to start here) or the last."""
-    bouts = table.bouts
-    mine = bouts["subject"] == place.subject
-    if behaviour:
-        mine &= bouts["behaviour"] == behaviour
-    if table.annotator:
-        mine &= bouts["annotator"].isin(["", table.annotator])
-    some = bouts.loc[mine]
-    start, stop = some["start_frame"].to_numpy(), some["stop_frame"].to_numpy()
-    here = np.flatnonzero((start <= place.frame) & (place.frame < stop))
-    if len(here):
-        at = here[np.argmin((stop - start)[here])]
-    elif edge == "start":
-        later = np.flatnonzero(start > place.frame)
-        at = later[np.argmin(start[later])] if len(later) else None
-    else:
-        before = np.flatnonzero(stop <= place.frame)
-        at = before[np.argmax(stop[before])] if len(before) else None
-    return None if at is None else int(some.index.to_numpy()[at])

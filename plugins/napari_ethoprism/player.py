@@ -8,6 +8,7 @@ from collections import deque
 
 from qtpy.QtCore import QObject, Qt, QTimer
 
+from napari_ethoprism.links import Links
 from napari_ethoprism.moments import Schedule
 from napari_ethoprism.session import Moment, Playback, Session
 
@@ -45,19 +46,16 @@ class Player(QObject):
         self._timer.setTimerType(Qt.TimerType.PreciseTimer)
         self._timer.timeout.connect(self._tick)
         events = session.events
-        events.playing.connect(self._switched)
-        events.speed.connect(self._begin_again)
-        events.every_frame.connect(self._begin_again)
-        events.moment.connect(self._moved)
+        self._links = links = Links()
+        links.add(events.playing, self._switched)
+        links.add(events.speed, self._begin_again)
+        links.add(events.every_frame, self._begin_again)
+        links.add(events.moment, self._moved)
 
     def close(self) -> None:
         """Stop playing and stop listening."""
         self._timer.stop()
-        events = self._session.events
-        events.playing.disconnect(self._switched)
-        events.speed.disconnect(self._begin_again)
-        events.every_frame.disconnect(self._begin_again)
-        events.moment.disconnect(self._moved)
+        self._links.cut()
         self._session.playing = False
 
     def _switched(self, playing: bool) -> None:

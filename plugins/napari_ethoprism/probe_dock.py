@@ -19,11 +19,12 @@ from qtpy.QtWidgets import (
 from ethoprism.errors import EthoPrismError
 from napari_ethoprism import probe_run
 from napari_ethoprism.decision_panel import DecisionPanel
+from napari_ethoprism.links import Links
 from napari_ethoprism.looks import plain
 from napari_ethoprism.probe_run import Saved
 from napari_ethoprism.probe_survey import edits_since
 from napari_ethoprism.probe_training import TrainingPanel
-from napari_ethoprism.probe_widgets import Links, Remark
+from napari_ethoprism.probe_widgets import Remark
 from napari_ethoprism.review_panel import ReviewPanel
 from napari_ethoprism.session import Session
 from napari_ethoprism.shown import shown_predictions

@@ -24,12 +24,13 @@ from napari_ethoprism import probe_run
 from napari_ethoprism.actions import Action
 from napari_ethoprism.jobs import Job
 from napari_ethoprism.learning_curve import LearningCurve
+from napari_ethoprism.links import Links
 from napari_ethoprism.looks import plain
 from napari_ethoprism.probe_choices import ChoiceTables
 from napari_ethoprism.probe_options import TrainingOptions
 from napari_ethoprism.probe_run import Predicted, Trained
 from napari_ethoprism.probe_survey import Survey, survey
-from napari_ethoprism.probe_widgets import Fold, Links, Remark
+from napari_ethoprism.probe_widgets import Fold, Remark
 from napari_ethoprism.session import Session
 
 _SURVEY_AFTER_MS = 600

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from qtpy.QtCore import QSize, Qt
@@ -122,28 +122,3 @@ def swatch(colour: str, widget: QWidget) -> QIcon:
     painter.drawRoundedRect(1, 1, side - 2, side - 2, 2, 2)
     painter.end()
     return QIcon(picture)
-
-
-class Links:
-    """Connections to a session's signals, which end when whoever listens is closed."""
-
-    def __init__(self) -> None:
-        self._made: list[tuple[Any, Callable[..., Any]]] = []
-        self._last: list[Callable[[], Any]] = []
-
-    def add(self, signal: Any, slot: Callable[..., Any]) -> None:
-        """Connect a psygnal signal; its arguments are not passed on unless the slot takes them."""
-        signal.connect(slot)
-        self._made.append((signal, slot))
-
-    def at_end(self, function: Callable[[], Any]) -> None:
-        """Call a function when the connections end."""
-        self._last.append(function)
-
-    def cut(self) -> None:
-        """End the connections; a second time does nothing."""
-        while self._made:
-            signal, slot = self._made.pop()
-            signal.disconnect(slot, missing_ok=True)
-        while self._last:
-            self._last.pop()()

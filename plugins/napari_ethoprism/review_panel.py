@@ -19,6 +19,7 @@ from ethoprism.edit_rows import Labelled
 from ethoprism.errors import EthoPrismError, LabelError
 from napari_ethoprism.actions import Action
 from napari_ethoprism.jobs import Job
+from napari_ethoprism.links import Links
 from napari_ethoprism.looks import plain
 from napari_ethoprism.probe_candidates import (
     accepted,
@@ -28,7 +29,7 @@ from napari_ethoprism.probe_candidates import (
     subjects_of,
 )
 from napari_ethoprism.probe_run import when_saved
-from napari_ethoprism.probe_widgets import Links, Remark
+from napari_ethoprism.probe_widgets import Remark
 from napari_ethoprism.review import Candidate, Outcome, ReviewQueue
 from napari_ethoprism.review_card import ReviewCard
 from napari_ethoprism.session import Selection, Session, Span

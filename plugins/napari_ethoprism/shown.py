@@ -8,6 +8,7 @@ from typing import Any
 from ethoprism.prediction import Decision, Prediction
 from napari_ethoprism import probe_run
 from napari_ethoprism.jobs import Job
+from napari_ethoprism.links import Links
 from napari_ethoprism.probe_run import Saved
 from napari_ethoprism.session import Session, ShownPrediction
 
@@ -29,20 +30,18 @@ class PredictionLoader:
         self._job: Job | None = None
         self._place = self._now()
         self._decided: tuple[str, Decision] | None = None
-        session.events.project.connect(self._project_changed)
-        session.events.moment.connect(self._follow)
-        session.events.probe.connect(self._follow)
-        session.events.predictions.connect(self._remember)
+        events = session.events
+        self._links = links = Links()
+        links.add(events.project, self._project_changed)
+        links.add(events.moment, self._follow)
+        links.add(events.probe, self._follow)
+        links.add(events.predictions, self._remember)
         if session.project is not None:
             self._project_changed()
 
     def close(self) -> None:
         """Stop listening; what is being read is not shown any more."""
-        events = self._session.events
-        events.project.disconnect(self._project_changed)
-        events.moment.disconnect(self._follow)
-        events.probe.disconnect(self._follow)
-        events.predictions.disconnect(self._remember)
+        self._links.cut()
         if self._job is not None:
             self._job.cancel()
 

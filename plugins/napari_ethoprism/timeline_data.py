@@ -266,14 +266,6 @@ class TimelineData:
     covered: Ranges = field(default_factory=lambda: Ranges.none(1))
     shaded: tuple[ShadedRows, ...] = ()
 
-    @property
-    def predicted_rows(self) -> np.ndarray:
-        """bool ``[rows]``: whether a prediction belongs into the row."""
-        found = np.zeros(len(self.rows), bool)
-        for shaded in self.shaded:
-            found[shaded.rows] = True
-        return found
-
 
 def labelled(
     n_frames: int, rows: tuple[Row, ...], bouts: Coded, spans: Coded

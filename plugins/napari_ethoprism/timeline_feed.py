@@ -16,6 +16,7 @@ from ethoprism.annotation import bout_table, span_table
 from ethoprism.errors import EthoPrismError
 from ethoprism.ethogram import Ethogram
 from napari_ethoprism.labels import Labels
+from napari_ethoprism.links import Links
 from napari_ethoprism.session import Session, ShownPrediction
 from napari_ethoprism.timeline_data import (
     Coded,
@@ -62,27 +63,21 @@ class TimelineFeed:
         self._shown = TimelinePredictions(session, self._refresh)
         self._current: Any = None
         events = session.events
-        events.moment.connect(self._moment_changed)
-        events.project.connect(self._project_changed)
-        events.labels.connect(self._labels_changed)
-        events.predictions.connect(self._predictions_changed)
-        events.subject.connect(self._subject_changed)
-        events.behaviour.connect(self._behaviour_changed)
-        events.selection.connect(self._selection_changed)
+        self._links = links = Links()
+        links.add(events.moment, self._moment_changed)
+        links.add(events.project, self._project_changed)
+        links.add(events.labels, self._labels_changed)
+        links.add(events.predictions, self._predictions_changed)
+        links.add(events.subject, self._subject_changed)
+        links.add(events.behaviour, self._behaviour_changed)
+        links.add(events.selection, self._selection_changed)
         self._folder = session.project.folder if session.project is not None else None
         self._follow_labels(session.labels)
         self._predictions_changed(session.predictions)
 
     def close(self) -> None:
         """Listen no more, and stop what is worked out."""
-        events = self.session.events
-        events.moment.disconnect(self._moment_changed)
-        events.project.disconnect(self._project_changed)
-        events.labels.disconnect(self._labels_changed)
-        events.predictions.disconnect(self._predictions_changed)
-        events.subject.disconnect(self._subject_changed)
-        events.behaviour.disconnect(self._behaviour_changed)
-        events.selection.disconnect(self._selection_changed)
+        self._links.cut()
         self._follow_labels(None)
         self._shown.follow(())
         self.data = None

@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from toy_probe import save_toy_probe
 from video_samples import Sample, damage, packet_table, write
 
 from ethoprism import workflow
 from ethoprism.annotation import bout_table, span_table
 from ethoprism.errors import InputError, ProjectError, VideoError
 from ethoprism.ethogram import Ethogram
-from ethoprism.prediction import Decision, Prediction, save_prediction
+from ethoprism.prediction import Prediction, save_prediction
 from ethoprism.project import Project, Settings
 from ethoprism.recording import open_recording
 from ethoprism.video import FrameReader
@@ -358,24 +359,7 @@ def _show(widget: ProjectDock, name: str, qtbot: Any) -> None:
 
 def _save_probe_and_prediction(project: Project) -> None:
     """A probe that says "groom" in frames 5–9 of "r" and has seen all frames but the last."""
-    from ethoprism.probe.checkpoint import Probe, save_probe
-    from ethoprism.probe.model import ProbeShape
-    from ethoprism.tokens import TokenKey
-
-    names = project.ethogram.names
-    probe = Probe(
-        name="p",
-        behaviours=names,
-        ethogram=project.ethogram,
-        subject="",
-        key=TokenKey("toy", "0" * 64, "float32", False, 1, 16, 4, 8, 6, 6, 1, 4),
-        shape=ProbeShape(8, 2, 1),
-        decision=Decision(dict.fromkeys(names, 0.5), dict.fromkeys(names, 1)),
-        parameters={"weight": np.zeros(2, np.float32)},
-        training={},
-        metrics={},
-    )
-    save_probe(probe, project.probe_folder("p"))
+    probe = save_toy_probe(project)
     save_prediction(_prediction(project, probe.digest), project.prediction_path("p", "r"))
 
 

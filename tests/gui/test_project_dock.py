@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from toy_backbone import ToyBackbone
+from toy_probe import save_toy_probe
 from video_samples import Sample, cut, write
 
 from ethoprism import batch, workflow
@@ -489,25 +490,9 @@ def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _predict(project: Project) -> None:
     """A probe "p", and what it predicts of both recordings."""
-    from ethoprism.prediction import Decision, Prediction, save_prediction
-    from ethoprism.probe.checkpoint import Probe, save_probe
-    from ethoprism.probe.model import ProbeShape
-    from ethoprism.tokens import TokenKey
+    from ethoprism.prediction import Prediction, save_prediction
 
-    names = project.ethogram.names
-    probe = Probe(
-        name="p",
-        behaviours=names,
-        ethogram=project.ethogram,
-        subject="",
-        key=TokenKey("toy", "0" * 64, "float32", False, 1, 16, 4, 8, 6, 6, 1, 4),
-        shape=ProbeShape(8, 2, 1),
-        decision=Decision(dict.fromkeys(names, 0.5), dict.fromkeys(names, 1)),
-        parameters={"weight": np.zeros(2, np.float32)},
-        training={},
-        metrics={},
-    )
-    save_probe(probe, project.probe_folder("p"))
+    names, probe = project.ethogram.names, save_toy_probe(project)
     for entry in project.entries:
         rng = np.random.default_rng(entry.n_frames)
         probability = rng.random((entry.n_frames, 2), np.float32)
