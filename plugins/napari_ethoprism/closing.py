@@ -8,6 +8,7 @@ from enum import Enum
 from qtpy.QtCore import QEvent, QObject, Qt, QTimer
 from qtpy.QtWidgets import QMainWindow, QMessageBox, QWidget
 
+from ethoprism.errors import EthoPrismError
 from napari_ethoprism.jobs import Job
 from napari_ethoprism.session import Session
 
@@ -35,7 +36,7 @@ def ask(window: QWidget, jobs: Sequence[Job]) -> Answer:
     more = f"\nand {len(jobs) - 6} more" if len(jobs) > 6 else ""
     box.setText(f"Still at work:\n\n{listed}{more}")
     box.setInformativeText(
-        "Labels are saved already. What is finished of the rest is kept, and goes on from there "
+        "Labels are on the disk. What is finished of the rest is kept, and goes on from there "
         "when it is started again."
     )
     stop = box.addButton("Stop and close", QMessageBox.ButtonRole.DestructiveRole)
@@ -95,6 +96,8 @@ class CloseGuard(QObject):
         return False
 
     def _may_close(self) -> bool:
+        if not self._labels_are_saved():
+            return False
         jobs = self._session.jobs
         active = jobs.active
         if not active:
@@ -113,6 +116,22 @@ class CloseGuard(QObject):
             return True
         self._session.notify("Stopping. What is finished is kept; then the window closes.")
         return False
+
+    def _labels_are_saved(self) -> bool:
+        """Wait for the disk. A window in which an edit was refused stays open, so that it is read.
+
+        The refusal is told by whoever listens to `Labels.refused`; nothing waits at a second try.
+        """
+        labels = self._session.labels
+        if labels is None:
+            return True
+        refusals: list[EthoPrismError] = []
+        labels.refused.connect(refusals.append)
+        try:
+            labels.wait()
+        finally:
+            labels.refused.disconnect(refusals.append)
+        return not refusals
 
     def _changed(self, job: Job) -> None:
         if not self.closing or job.active:

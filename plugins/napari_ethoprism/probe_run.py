@@ -13,7 +13,7 @@ from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from ethoprism import workflow
-from ethoprism.errors import EthoPrismError
+from ethoprism.errors import EthoPrismError, StorageError
 from ethoprism.prediction import Prediction, load_prediction
 from ethoprism.progress import Progress
 from ethoprism.project import Project
@@ -59,14 +59,25 @@ class Saved:
 
 
 def when_saved(labels: Labels | None, task: Task) -> Task:
-    """A task that first waits, in its worker thread, until the edits so far are on the disk."""
+    """A task that first waits, in its worker thread, until the edits so far are on the disk.
+
+    It fails with a `StorageError` where they are not there in time: the labels that it would use
+    are not those that are shown.
+    """
     if labels is None:
         return task
     saved = Event()
     labels.later(saved.set)
 
     def waiting() -> Any:
-        saved.wait(_SAVING_S)
+        if not saved.wait(_SAVING_S):
+            raise StorageError(
+                "The newest labels are not on the disk yet, so this was not begun",
+                expected=f"that the disk takes them within {_SAVING_S:g} s",
+                found="edits that still wait",
+                remedy="Look whether the project's disk can be reached, wait until the Labels dock "
+                "says Saved, and start again.",
+            )
         return task()
 
     return waiting
