@@ -84,6 +84,7 @@ class Task:
     per_round: int
     first: int
     light: bool = False
+    head: str = "linear"
 
 
 def main() -> None:
@@ -93,10 +94,19 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="little data, one seed")
     parser.add_argument("--json", action="store_true", help="end with one JSON object")
     parser.add_argument("--light", action="store_true", help="a logistic regression as the probe")
+    parser.add_argument("--head", default="linear", help="the head of the probe")
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--data-seed", type=int, default=100, help="of the arena's recordings")
+    parser.add_argument("--seconds", type=float, default=120.0, help="of each of them")
+    parser.add_argument("--only", choices=STRATEGIES, action="append", help="strategies to run")
+    parser.add_argument(
+        "--results", type=Path, help="file of what is finished; a second run goes on from there"
+    )
     parser.add_argument("--rounds", type=int, default=6)
     options = parser.parse_args()
-    seeds = range(1 if options.quick else options.seeds)
+    first = options.first_seed
+    seeds = range(first, first + (1 if options.quick else options.seeds))
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.keep or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
@@ -104,22 +114,47 @@ def main() -> None:
         jax.config.update("jax_compilation_cache_dir", str(Path(temporary) / "compiled"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
         make = flies(options, folder) if options.flies else arena(options, folder)
-        curves = {name: [] for name in STRATEGIES}
-        estimates = []
+        runs = Finished(options.results)
         began = time.perf_counter()
         for seed in seeds:
-            task = replace(make(seed), light=options.light)
-            for name in STRATEGIES:
-                curve, unfound = labelled(task, name, seed)
-                curves[name].append(curve)
-                estimates += unfound
-                shown = "  ".join(f"{s:.0f} s {f:.2f}" for s, f, _ in curve)
+            task = replace(make(seed), light=options.light, head=options.head)
+            for name in options.only or STRATEGIES:
+                if not runs.has(seed, name):
+                    runs.add(seed, name, *labelled(task, name, seed))
+                shown = "  ".join(f"{s:.0f} s {f:.2f}" for s, f, _ in runs.curve(seed, name))
                 print(f"seed {seed}, {name}: {shown}", flush=True)
-        report(curves, estimates, time.perf_counter() - began, options)
+        if not options.only:
+            report(runs, list(seeds), time.perf_counter() - began, options)
 
 
-def report(curves, estimates, seconds: float, options: argparse.Namespace) -> None:
+class Finished:
+    """Curves and estimates by seed and strategy; written after each, where there is a file."""
+
+    def __init__(self, path: Path | None):
+        self.path = path
+        self.runs: dict[str, Any] = {}
+        if path is not None and path.exists():
+            self.runs = json.loads(path.read_text("utf-8"))
+
+    def has(self, seed: int, strategy: str) -> bool:
+        return f"{seed} {strategy}" in self.runs
+
+    def add(self, seed: int, strategy: str, curve, estimates) -> None:
+        found = {"curve": curve, "unfound": [[float(v) for v in e] for e in estimates]}
+        self.runs[f"{seed} {strategy}"] = found
+        if self.path is not None:
+            self.path.write_text(json.dumps(self.runs), "utf-8")
+
+    def curve(self, seed: int, strategy: str):
+        return self.runs[f"{seed} {strategy}"]["curve"]
+
+    def estimates(self, seeds: Sequence[int], strategy: str) -> list[list[float]]:
+        return [e for seed in seeds for e in self.runs[f"{seed} {strategy}"]["unfound"]]
+
+
+def report(runs: Finished, seeds: list[int], seconds: float, options: argparse.Namespace) -> None:
     """Mean curves, and the seconds of labels that each strategy needs for a given F1."""
+    curves = {name: [runs.curve(seed, name) for seed in seeds] for name in STRATEGIES}
     mean = {name: np.mean(curves[name], axis=0) for name in STRATEGIES}
     deviation = {name: np.std(curves[name], axis=0) for name in STRATEGIES}
     print("\nseconds labelled, mean F1 of the behaviours (standard deviation over seeds)")
@@ -144,18 +179,23 @@ def report(curves, estimates, seconds: float, options: argparse.Namespace) -> No
     area = {name: round(float(mean[name][:, 1].mean()), 3) for name in STRATEGIES}
     result["mean_f1_over_rounds"] = area
     print("mean over the rounds: " + ", ".join(f"{n} {area[n]}" for n in STRATEGIES))
-    if estimates:
-        inside = float(np.mean([low <= true <= high for true, _, low, high in estimates]))
-        off = float(np.median([abs(e - t) / max(t, 1) for t, e, _, _ in estimates]))
-        result["unfound"] = {
-            "estimates": len(estimates),
-            "inside_interval": round(inside, 2),
-            "median_relative_error": round(off, 2),
-        }
-        print(
-            f"unfound bouts: {len(estimates)} estimates, {inside:.0%} of the truths inside the "
-            f"95 % interval, median relative error {off:.0%}"
-        )
+    for strategy in STRATEGIES:
+        estimates = runs.estimates(seeds, strategy)
+        if estimates:
+            inside = float(np.mean([low <= true <= high for _, true, _, low, high in estimates]))
+            off = float(np.median([abs(e - t) / max(t, 1) for _, t, e, _, _ in estimates]))
+            ratio = float(np.median([e / max(t, 1) for _, t, e, _, _ in estimates]))
+            result[f"unfound_{strategy}"] = {
+                "estimates": len(estimates),
+                "inside_interval": round(inside, 2),
+                "median_relative_error": round(off, 2),
+                "median_ratio": round(ratio, 2),
+            }
+            print(
+                f"unfound bouts, {strategy}: {len(estimates)} estimates, {inside:.0%} of the truths "
+                f"inside the 95 % interval, median relative error {off:.0%}, estimate over truth "
+                f"{ratio:.2f}"
+            )
     print(f"{seconds:.0f} s")
     if options.json:
         print(json.dumps(result))
@@ -199,10 +239,11 @@ def labelled(task: Task, strategy: str, seed: int):
             probe = fit(task, owner, windows, chosen, seed)
         f1, ap = scores(task, probe)
         spent = sum(int(np.diff(windows[i])[0]) for i in chosen) * task.row_s
-        curve.append((spent, f1, ap))
-    # A light probe learns from all labels, so none are left to check its probabilities on.
-    if probe is not None and strategy != "chronological" and not task.light:
-        estimates = unfound(task, owner, windows, chosen, probe)
+        curve.append((float(spent), f1, ap))
+        # A light probe learns from all labels, so none are left to check its probabilities on.
+        if probe is not None and not task.light:
+            found = unfound(task, owner, windows, chosen, probe)
+            estimates += [(number, *estimate) for estimate in found]
     return curve, estimates
 
 
@@ -328,7 +369,7 @@ def fit(task: Task, owner, windows, chosen: Sequence[int], seed: int) -> Probe |
                 Ethogram().with_names(list(names)),
                 names,
                 name="probe",
-                head="linear",
+                head=task.head,
                 seed=seed,
                 intervals=False,
             )
@@ -403,10 +444,10 @@ Maker = Callable[[int], Task]
 
 def arena(options: argparse.Namespace, folder: Path) -> Maker:
     """Tasks on the arena: one recording of the set is tested in turn."""
-    n, seconds = (3, 20.0) if options.quick else (5, 60.0)
+    n, seconds = (3, 20.0) if options.quick else (5, options.seconds)
     finish(
         registry.load("datasets", "arena").make(
-            folder / "recordings", recordings=n, seconds=seconds, seed=100
+            folder / "recordings", recordings=n, seconds=seconds, seed=options.data_seed
         )
     )
     where = folder / "project"

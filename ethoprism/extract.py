@@ -1,9 +1,8 @@
 """Extraction: one recording through a frozen backbone into a token store, resumably.
 
-Frames are decoded once, in order, in a thread ahead of the encoder. Each sampled frame passes the
-spatial encoder once; each window of them passes the temporal encoder once. Memory is constant in
-the recording's length: spatial tokens live in a ring buffer a little longer than a batch of
-windows.
+Frames are decoded once, in order, in a thread ahead of the encoder; blocks of tokens are packed and
+written in a thread behind it. Between the three lie queues of a few batches, so memory is constant
+in the recording's length.
 
 Batches are aligned to the recording, not to where a run starts: batch i holds the same frames and
 the same windows in every run, so a run that was interrupted and continued computes each number from
@@ -13,37 +12,26 @@ the same inputs in the same shapes, and its store equals that of an uninterrupte
 from __future__ import annotations
 
 import shutil
-from collections import deque
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
-from functools import partial
+from contextlib import closing
 from pathlib import Path
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
 
 from ethoprism.annotation import runs
 from ethoprism.backbones.preprocess import PREPROCESS_VERSION
-from ethoprism.backbones.spec import Backbone, BackboneCard, platform
+from ethoprism.backbones.spec import Backbone, BackboneCard
+from ethoprism.blocks_behind import BlocksBehind
 from ethoprism.crops import WHOLE, CropPath
-from ethoprism.errors import EthoPrismError, StorageError
+from ethoprism.errors import StorageError
 from ethoprism.frames_ahead import FramesAhead
 from ethoprism.progress import Progress
 from ethoprism.recording import Recording
-from ethoprism.tokens import TokenKey, TokenStore, estimate_bytes
+from ethoprism.tokens import Block, TokenKey, TokenStore, estimate_bytes
+from ethoprism.window_encoder import Batches, Rows, WindowEncoder, default_batches
 from ethoprism.windows import WindowGrid
 
 DEFAULT_POOLING = 4
-
-
-@dataclass(frozen=True)
-class Batches:
-    """Fixed shapes of the encoder's calls: ``frames`` per spatial, ``windows`` per temporal one."""
-
-    frames: int
-    windows: int
 
 
 def token_key(
@@ -122,9 +110,15 @@ def extract(
     StorageError
         If the disk does not hold the tokens. What was finished is kept.
     """
-    grid = WindowGrid(recording.n_frames, key.length, key.hop, key.step)
     place = "" if crop is None else crop.digest
-    store = TokenStore.create(path, key, recording.n_frames, recording.content_key, place)
+    store = TokenStore.create(
+        path,
+        key,
+        recording.n_frames,
+        recording.content_key,
+        place,
+        embedding_width=backbone.card.embedding_width,
+    )
     on_disk = sum(
         stop - start for start, stop in map(store.block, np.flatnonzero(store.done).tolist())
     )
@@ -134,23 +128,22 @@ def extract(
     _require_space(store, key, recording, on_disk)
     batches = batches or default_batches(backbone.card)
     for first, last in runs(~store.done):
-        run = _Run(grid, key.pooling, backbone, batches, crop)
-        for block_rows in _write_blocks(run, store, recording, int(first), int(last)):
-            on_disk += block_rows
-            yield Progress(on_disk, store.n_rows, recording.id)
-
-
-def default_batches(card: BackboneCard) -> Batches:
-    """Batch shapes that suit the device: small ones stay in a CPU's cache, large fill a GPU."""
-    small = card.grid**2 * card.width < 64 * 256
-    if platform() == "cpu":
-        return Batches(frames=16, windows=4) if small else Batches(frames=4, windows=1)
-    return Batches(frames=128, windows=32) if small else Batches(frames=64, windows=8)
+        blocks = encoded_blocks(
+            recording, backbone, store, int(first), int(last), crop=crop, batches=batches
+        )
+        with BlocksBehind(store) as writer, closing(blocks):
+            for block in blocks:
+                for rows in writer.put(block):
+                    on_disk += rows
+                    yield Progress(on_disk, store.n_rows, recording.id)
+            for rows in writer.finish():
+                on_disk += rows
+                yield Progress(on_disk, store.n_rows, recording.id)
 
 
 def _require_space(store: TokenStore, key: TokenKey, recording: Recording, on_disk: int) -> None:
     left = 1 - on_disk / store.n_rows
-    needed = int(estimate_bytes(key, recording.n_frames) * left)
+    needed = int(estimate_bytes(key, recording.n_frames, store.embedding_width) * left)
     free = shutil.disk_usage(store.path).free
     if needed > free:
         raise StorageError(
@@ -161,30 +154,65 @@ def _require_space(store: TokenStore, key: TokenKey, recording: Recording, on_di
         )
 
 
-def _write_blocks(
-    run: _Run, store: TokenStore, recording: Recording, first: int, last: int
-) -> Iterator[int]:
-    """Write blocks ``first`` to ``last`` (excluded); yields the rows of each as it is done."""
+def encoded_blocks(
+    recording: Recording,
+    backbone: Backbone,
+    store: TokenStore,
+    first: int,
+    last: int,
+    *,
+    crop: CropPath | None = None,
+    batches: Batches | None = None,
+) -> Generator[Block, None, None]:
+    """Blocks ``first`` to ``last`` (excluded) of a store, as `extract` computes them.
 
-    def empty(block: int) -> np.ndarray:
-        start, stop = store.block(block)
-        return np.empty((stop - start, *store.shape[1:]), np.float16)
-
+    Nothing is written. The numbers do not depend on which blocks are computed together.
+    """
+    run = WindowEncoder(store.grid, store.key.pooling, backbone, batches)
     row, stop = store.block(first)[0], store.block(last - 1)[1]
-    block, tokens = first, empty(first)
-    for start, kept in run.kept_rows(recording, row, stop):
-        while len(kept):
-            block_start, block_stop = store.block(block)
-            n = min(len(kept), block_stop - start)
-            tokens[start - block_start : start - block_start + n] = kept[:n]
-            start, kept = start + n, kept[n:]
-            if start == block_stop:
-                store.write_block(block, tokens, run.valid[block_start:block_stop])
-                yield len(tokens)
-                block += 1
-                if block == last:
+    block = _empty(store, first)
+    for rows in _kept_rows(run, recording, crop, row, stop):
+        at = rows.start
+        while at < rows.start + len(rows.tokens):
+            at = _fill(block, store, rows, at)
+            if at == store.block(block.index)[1]:
+                block.valid[:] = run.valid[slice(*store.block(block.index))]
+                yield block
+                if block.index + 1 == last:
                     return
-                tokens = empty(block)
+                block = _empty(store, block.index + 1)
+
+
+def _empty(store: TokenStore, index: int) -> Block:
+    start, stop = store.block(index)
+    first, last = store.block_windows(index)
+    n, width = stop - start, store.embedding_width
+    embeddings = [np.zeros((k, width), np.float16) if width else None for k in (n, last - first)]
+    tokens = np.empty((n, *store.shape[1:]), np.float16)
+    return Block(index, tokens, np.zeros(n, dtype=bool), *embeddings)
+
+
+def _fill(block: Block, store: TokenStore, rows: Rows, at: int) -> int:
+    """Put the rows from row ``at`` on into a block as far as they belong there; the next row."""
+    start, stop = store.block(block.index)
+    stop = min(stop, rows.start + len(rows.tokens))
+    here, there = slice(at - start, stop - start), slice(at - rows.start, stop - rows.start)
+    block.tokens[here] = rows.tokens[there]
+    if block.frame_embeddings is not None and rows.frame_embeddings is not None:
+        block.frame_embeddings[here] = rows.frame_embeddings[there]
+    if block.window_embeddings is not None and rows.window_embedding is not None:
+        first, last = store.block_windows(block.index)
+        if first <= rows.window < last:
+            block.window_embeddings[rows.window - first] = rows.window_embedding
+    return stop
+
+
+def _kept_rows(
+    run: WindowEncoder, recording: Recording, crop: CropPath | None, row: int, stop: int
+) -> Iterator[Rows]:
+    chunks, size = run.chunks(row, stop), run.backbone.card.input_size
+    with FramesAhead(recording, run.grid, size, run.batches.frames, crop) as ahead:
+        yield from run.kept_rows(ahead.chunks(chunks.start, chunks.stop), row, stop)
 
 
 def trial(
@@ -203,126 +231,8 @@ def trial(
     How many sampled frames were finished, a window at a time.
     """
     grid = WindowGrid(recording.n_frames, key.length, key.hop, key.step)
-    run = _Run(grid, key.pooling, backbone, batches or default_batches(backbone.card), crop)
-    done = 0
-    for _, kept in run.kept_rows(recording, 0, min(rows, grid.n_sampled)):
-        done += len(kept)
+    run = WindowEncoder(grid, key.pooling, backbone, batches)
+    done, stop = 0, min(rows, grid.n_sampled)
+    for kept in _kept_rows(run, recording, crop, 0, stop):
+        done += len(kept.tokens)
         yield done
-
-
-class _Run:
-    """Encoding of consecutive sampled frames, such as those of missing blocks."""
-
-    def __init__(
-        self,
-        grid: WindowGrid,
-        pooling: int,
-        backbone: Backbone,
-        batches: Batches,
-        crop: CropPath | None,
-    ):
-        self.grid = grid
-        self.crop = crop
-        self.pooling = pooling
-        self.backbone = backbone
-        self.batches = batches
-        span = (batches.windows - 1) * grid.hop + grid.length
-        # Room for the windows of one batch, and for the frame batches that straddle its ends.
-        n_chunks = -(-span // batches.frames) + 2
-        self.ring_rows = n_chunks * batches.frames
-        self.valid = np.zeros(grid.n_sampled, dtype=bool)
-
-    def kept_rows(
-        self, recording: Recording, row: int, stop: int
-    ) -> Iterator[tuple[int, np.ndarray]]:
-        """Pooled tokens of rows ``row`` to ``stop``, window by window, as ``(start, tokens)``.
-
-        One batch of windows is computing while the one before is fetched from the device.
-        """
-        pending: deque[tuple[int, Array]] = deque()
-        for batch in self._window_batches(recording, row, stop):
-            pending.append(batch)
-            if len(pending) > 1:
-                yield from self._keep(*pending.popleft(), row, stop)
-        while pending:
-            yield from self._keep(*pending.popleft(), row, stop)
-
-    def _keep(
-        self, group: int, result: Array, row: int, stop: int
-    ) -> Iterator[tuple[int, np.ndarray]]:
-        tokens = np.asarray(result)
-        for i in range(self.batches.windows):
-            window = group * self.batches.windows + i
-            if window >= self.grid.n_windows:
-                return
-            start, end = self.grid.kept(window)
-            start, end = max(start, row), min(end, stop)
-            if start >= end:
-                continue
-            offset = self.grid.start(window)
-            kept = tokens[i, start - offset : end - offset]
-            if not np.isfinite(kept[self.valid[start:end]]).all():
-                raise EthoPrismError(
-                    f"The backbone gave numbers that are not finite near sampled frame {start}",
-                    remedy="The weights are damaged, or overflow in this precision. Nothing of "
-                    "this block was stored.",
-                )
-            yield start, kept
-
-    def _window_batches(
-        self, recording: Recording, row: int, stop: int
-    ) -> Iterator[tuple[int, Array]]:
-        """``(batch index, pooled tokens [windows, frames, y, x, feature])`` on the device."""
-        n_windows, n_frames = self.batches.windows, self.batches.frames
-        first_group = self.grid.window_of(row) // n_windows
-        last_group = self.grid.window_of(stop - 1) // n_windows
-        first_chunk = self.grid.start(first_group * n_windows) // n_frames
-        last_window = min((last_group + 1) * n_windows, self.grid.n_windows) - 1
-        last_chunk = -(-self.grid.stop(last_window) // n_frames)
-        card = self.backbone.card
-        ring = jnp.zeros((self.ring_rows, card.grid**2, card.width), jnp.float32)
-        group = first_group
-        with FramesAhead(recording, self.grid, card.input_size, n_frames, self.crop) as decoder:
-            for chunk, frames, valid in decoder.chunks(first_chunk, last_chunk):
-                rows = slice(chunk * n_frames, chunk * n_frames + len(valid))
-                self.valid[rows] = valid
-                position = chunk * n_frames % self.ring_rows
-                ring = _put(ring, self.backbone.spatial(jnp.asarray(frames)), position)
-                while group <= last_group and self._rows_needed(group) <= rows.stop:
-                    yield group, self._encode(ring, group)
-                    group += 1
-
-    def _rows_needed(self, group: int) -> int:
-        last = min((group + 1) * self.batches.windows, self.grid.n_windows) - 1
-        return self.grid.stop(last)
-
-    def _encode(self, ring: Array, group: int) -> Array:
-        windows = group * self.batches.windows + np.arange(self.batches.windows)
-        rows = windows[:, None] * self.grid.hop + np.arange(self.grid.length)
-        inside = rows < self.grid.n_sampled
-        padding = ~(inside & self.valid[np.minimum(rows, self.grid.n_sampled - 1)])
-        tokens = self.backbone.temporal(
-            _take(ring, jnp.asarray(rows % self.ring_rows)), jnp.asarray(padding)
-        )
-        return pool(tokens, self.backbone.card.grid, self.pooling)
-
-
-@partial(jax.jit, donate_argnums=0)
-def _put(ring: Array, tokens: Array, position: Int[Array, ""] | int) -> Array:
-    return jax.lax.dynamic_update_slice_in_dim(ring, tokens.astype(ring.dtype), position, axis=0)
-
-
-@jax.jit
-def _take(ring: Array, rows: Array) -> Array:
-    return ring[rows]
-
-
-@partial(jax.jit, static_argnums=(1, 2))
-def pool(
-    tokens: Float[Array, "windows frames tokens width"], grid: int, pooling: int
-) -> Float[Array, "windows frames y x width"]:
-    """Tokens averaged in float32 over equal squares to ``pooling`` a side, as float16."""
-    windows, frames, _, width = tokens.shape
-    cell = grid // pooling
-    squares = tokens.reshape(windows, frames, pooling, cell, pooling, cell, width)
-    return squares.astype(jnp.float32).mean(axis=(3, 5)).astype(jnp.float16)

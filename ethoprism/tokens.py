@@ -1,6 +1,7 @@
 """TokenStore: the tokens of one recording on disk; the only module that writes features.
 
-A zarr v3 group with three arrays:
+A zarr v3 group with three arrays, and two more where the backbone embeds video and text in one
+space:
 
 ``tokens [frame, y, x, feature]``
     float16. One row per sampled frame, pooled spatially. One shard per block of rows, so that a
@@ -10,133 +11,99 @@ A zarr v3 group with three arrays:
 ``done [block]``
     Whether a block is complete. It is set after the block's files are on the disk, so a store that
     was interrupted at any moment is complete as far as it says, and goes on from there.
+``frame_embeddings [frame, feature]``
+    float16, one a row: unit vectors, or zero where nothing was encoded.
+``window_embeddings [block, window of the block, feature]``
+    float16. A window belongs to the block that holds the first row that is kept of it, so that
+    these too are one file a block. `TokenStore.window_embeddings` gives them by window.
 
 The folder of a store carries the key of what made it: backbone, weights, preprocessing, windows and
-pooling (`TokenKey`). Tokens of another key are never read by mistake.
+pooling (`TokenKey`). Tokens of another key are never read by mistake. ``made_by`` says on what they
+were computed: engines of one precision agree, so it is no part of the key.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
-import uuid
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import zarr
 from jaxtyping import Bool, Float, Float16
-from zarr.codecs import ZstdCodec
 
-from ethoprism.crops import WHOLE
-from ethoprism.errors import InputError, ProjectError
-from ethoprism.files import storage_error, sync
-from ethoprism.safety import check_packed, check_zarr
+from ethoprism import token_layout
+from ethoprism.errors import ProjectError
+from ethoprism.files import storage_error, write_json
+from ethoprism.safety import check_packed, check_zarr, read_json
+from ethoprism.token_key import FORMAT_VERSION, TokenKey
+from ethoprism.token_layout import EMBEDDINGS, Layout, remove_leftovers
+from ethoprism.windows import WindowGrid
 
-FORMAT_VERSION = 1
+__all__ = ["FORMAT_VERSION", "Block", "TokenKey", "TokenStore", "estimate_bytes"]
+
 _TARGET_SHARD_BYTES = 8 * 2**20
 _CHUNK_ROWS = 16
-_LARGEST = 2**20  # of any number in a key that is read from a file
 
 
-@dataclass(frozen=True)
-class TokenKey:
-    """Everything that the numbers in a token store depend on, besides the recording itself.
+@dataclass(frozen=True, eq=False)
+class Block:
+    """What a block of a store holds.
 
-    ``crop`` says how a frame is cut, in words (`ethoprism.crops.Crop.text`). Where it is cut
-    differs from recording to recording, and is known by the store's own ``place``. So a probe fits
-    every recording that is cut by the same rule.
+    Attributes
+    ----------
+    index
+        Number of the block.
+    tokens
+        float16 ``[rows, y, x, feature]``.
+    valid
+        bool ``[rows]``.
+    frame_embeddings, window_embeddings
+        float16 ``[rows, width]`` and ``[windows, width]`` of the windows that
+        `TokenStore.block_windows` names; None where the store has none.
     """
 
-    backbone: str
-    weights_sha256: str
-    precision: str
-    trained: bool
-    preprocess_version: int
-    input_size: int
-    grid: int
-    width: int
-    length: int
-    hop: int
-    step: int
-    pooling: int
-    crop: str = WHOLE
-    format_version: int = FORMAT_VERSION
-
-    def __post_init__(self) -> None:
-        if self.pooling < 1 or self.grid % self.pooling:
-            raise InputError(
-                f"Tokens on a {self.grid}×{self.grid} grid cannot be pooled to "
-                f"{self.pooling} a side",
-                expected="a divisor of the grid's side: "
-                + ", ".join(str(d) for d in range(1, self.grid + 1) if self.grid % d == 0),
-                found=str(self.pooling),
-            )
-
-    @property
-    def digest(self) -> str:
-        """16 hex digits that name the folder of the tokens."""
-        text = json.dumps(self.to_dict(), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-    @property
-    def label(self) -> str:
-        """The backbone's name as every output shows it."""
-        return self.backbone if self.trained else f"{self.backbone} (untrained)"
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, as written to cards; without ``crop`` where frames are whole.
-
-        So the tokens and probes from before there were crops stay in use.
-        """
-        fields = asdict(self)
-        if self.crop == WHOLE:
-            del fields["crop"]
-        return fields
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> TokenKey:
-        """The key that `to_dict` described; a `ProjectError` where fields differ."""
-        data = {"crop": WHOLE, **data}
-        fields = set(cls.__dataclass_fields__)
-        if set(data) != fields:
-            raise ProjectError(
-                "A token key cannot be read",
-                expected=", ".join(sorted(fields)),
-                found=", ".join(sorted(data)),
-                remedy="It was made by another version of EthoPrism; extract the tokens again.",
-            )
-        kinds = {"str": str, "int": int, "bool": bool}
-        for name, field in cls.__dataclass_fields__.items():
-            value = data[name]
-            sound = type(value) is kinds[str(field.type)]
-            if not sound or (type(value) is int and not 0 <= value <= _LARGEST):
-                raise ProjectError(
-                    "A token key cannot be read",
-                    expected=f"{name}: {field.type}",
-                    found=repr(value)[:80],
-                    remedy="Extract the tokens again.",
-                )
-        return cls(**data)
+    index: int
+    tokens: np.ndarray
+    valid: np.ndarray
+    frame_embeddings: np.ndarray | None = None
+    window_embeddings: np.ndarray | None = None
 
 
 class TokenStore:
     """The tokens of one recording. Made by `TokenStore.create` or opened by `TokenStore.open`."""
 
-    def __init__(self, path: Path, key: TokenKey, group: zarr.Group):
+    def __init__(self, path: Path, key: TokenKey, grid: WindowGrid, group: zarr.Group):
         self.path = path
         self.key = key
-        self._tokens = _array(group, "tokens")
-        self._valid = _array(group, "valid")
-        self._done = _array(group, "done")
-        self.block_rows: int = self._valid.chunks[0]
+        self.grid = grid
+        self.embedding_width = token_layout.embedding_width(dict(group.attrs))
+        """Features of the embeddings; 0 where the store has none."""
+        self._tokens = token_layout.array(group, "tokens")
+        self._valid = token_layout.array(group, "valid")
+        self._done = token_layout.array(group, "done")
+        embeddings = EMBEDDINGS if self.embedding_width else ()
+        self._embeddings = {name: token_layout.array(group, name) for name in embeddings}
+        self.layout = Layout(grid, self._valid.chunks[0])
         self._checked: set[int] = set()  # shards whose stated lengths were looked at
+
+    @property
+    def block_rows(self) -> int:
+        """Rows of a block; the last one may be shorter."""
+        return self.layout.block_rows
 
     @classmethod
     def create(
-        cls, path: Path, key: TokenKey, n_frames: int, content_key: str, place: str = ""
+        cls,
+        path: Path,
+        key: TokenKey,
+        n_frames: int,
+        content_key: str,
+        place: str = "",
+        *,
+        embedding_width: int = 0,
     ) -> TokenStore:
         """The store at ``path``, made empty if it is absent.
 
@@ -152,6 +119,9 @@ class TokenStore:
             Digest of the recording's content.
         place
             Digest of where its frames are cut; empty for whole frames.
+        embedding_width
+            Features of the frame and window embeddings that a new store has room for; 0 for none.
+            A store that is there stays as it is.
 
         Raises
         ------
@@ -164,9 +134,17 @@ class TokenStore:
             for stale in path.parent.glob(f".{path.name}.*.tmp"):
                 shutil.rmtree(stale, ignore_errors=True)
             if not path.exists():
-                _write_empty(path, key, n_frames, content_key, place)
-            for partial in path.rglob("*.partial"):
-                partial.unlink(missing_ok=True)
+                attributes: dict[str, Any] = {
+                    "key": key.to_dict(),
+                    "content_key": content_key,
+                    "n_frames": n_frames,
+                    "place": place,
+                }
+                if embedding_width:
+                    attributes["embedding_width"] = embedding_width
+                layout = Layout(_grid(key, n_frames), _rows_of_block(key))
+                token_layout.write_empty(path, key, layout, _CHUNK_ROWS, attributes)
+            remove_leftovers(path)
         except OSError as error:
             raise storage_error(error, path) from error
         return cls.open(path, key, n_frames, content_key, place)
@@ -184,6 +162,7 @@ class TokenStore:
             )
         try:
             attributes = check_zarr(path, {})
+            width = token_layout.embedding_width(attributes)
         except (OSError, ValueError) as error:
             raise _damaged(path, str(error)) from error
         expected = {
@@ -203,7 +182,12 @@ class TokenStore:
                     remedy="Delete that folder and run: ethoprism extract PROJECT -r "
                     + path.stem.partition("@")[0],
                 )
-        return cls(path, key, _sound_group(path, key, n_frames))
+        grid = _grid(key, n_frames)
+        try:
+            group = token_layout.sound_group(path, key, grid, width)
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+            raise _damaged(path, str(error)) from error
+        return cls(path, key, grid, group)
 
     @property
     def n_rows(self) -> int:
@@ -241,36 +225,107 @@ class TokenStore:
                 remedy="Run: ethoprism extract PROJECT (it goes on where it stopped)",
             )
 
+    def require_embeddings(self) -> None:
+        """Raise a `ProjectError` that names the remedy unless the store has embeddings."""
+        if not self.embedding_width:
+            raise ProjectError(
+                f"The tokens of {self.path.stem!r} have no embeddings to search by text",
+                expected="tokens of a video-text backbone, such as videoprism-lvt-base",
+                found=f"{self.key.label}, without embeddings",
+                remedy="If the backbone is a video-text one, these tokens are of an earlier "
+                f"version: delete {self.path} and run: ethoprism extract PROJECT",
+            )
+
     def block(self, index: int) -> tuple[int, int]:
         """Half-open range of the rows of a block."""
-        return index * self.block_rows, min((index + 1) * self.block_rows, self.n_rows)
+        return self.layout.rows(index)
+
+    def block_windows(self, index: int) -> tuple[int, int]:
+        """Half-open range of the windows whose embeddings lie in a block."""
+        return self.layout.windows(index)
+
+    def put(self, block: Block) -> None:
+        """Have a block on the disk, not yet marked as done.
+
+        Blocks may be written by several threads or processes at once.
+        """
+        start, stop = self.block(block.index)
+        first, last = self.block_windows(block.index)
+        if len(block.tokens) != stop - start:
+            raise ValueError(
+                f"block {block.index} has {stop - start} rows, got {len(block.tokens)}"
+            )
+        parts = {"tokens": (self._tokens, block.tokens), "valid": (self._valid, block.valid)}
+        if self.embedding_width:
+            frames, windows = block.frame_embeddings, block.window_embeddings
+            if frames is None or windows is None or len(windows) != last - first:
+                raise ValueError(f"block {block.index} lacks embeddings")
+            filled = np.zeros(self._embeddings[EMBEDDINGS[1]].chunks, np.float16)
+            filled[0, : last - first] = windows
+            for name, values in zip(EMBEDDINGS, (frames, filled), strict=True):
+                parts[name] = (self._embeddings[name], values)
+        for name, (array, values) in parts.items():
+            token_layout.put(self.path, name, array, block.index, values.astype(array.dtype))
+        self._checked.discard(block.index)
+
+    def mark_done(self, index: int) -> None:
+        """Say that a block is complete, once `put` has it on the disk."""
+        try:
+            self._done[index] = True
+        except OSError as error:
+            raise storage_error(error, self.path) from error
 
     def write_block(
         self,
         index: int,
         tokens: Float[np.ndarray, "rows y x features"],
         valid: Bool[np.ndarray, " rows"],
+        frame_embeddings: Float[np.ndarray, "rows width"] | None = None,
+        window_embeddings: Float[np.ndarray, "windows width"] | None = None,
     ) -> None:
         """Write one block, have it on the disk, then mark it as done."""
-        start, stop = self.block(index)
-        if len(tokens) != stop - start:
-            raise ValueError(f"block {index} has {stop - start} rows, got {len(tokens)}")
-        files = (
-            self.path / "tokens" / "c" / str(index) / "0" / "0" / "0",
-            self.path / "valid" / "c" / str(index),
-        )
+        self.put(Block(index, tokens, valid, frame_embeddings, window_embeddings))
+        self.mark_done(index)
+
+    @property
+    def made_by(self) -> list[dict[str, str]]:
+        """On what the tokens were computed: an entry for each combination that took part."""
+        return list(read_json(self.path / "zarr.json")["attributes"].get("made_by", []))
+
+    def sign(self, maker: Mapping[str, str]) -> None:
+        """Add a combination of engine, version, device and precision to `made_by`."""
+        file = self.path / "zarr.json"
         try:
-            for file in files:  # zarr would read what a power cut may have left of them
-                file.unlink(missing_ok=True)
-            self._tokens[start:stop] = tokens.astype(np.float16)
-            self._valid[start:stop] = valid
-            for file in files:
-                if file.exists():  # a chunk that holds only the fill value is not written
-                    sync(file)
-            self._checked.discard(index)
-            self._done[index] = True
-        except OSError as error:
-            raise storage_error(error, self.path) from error
+            group = read_json(file)
+        except (OSError, ValueError) as error:
+            raise _damaged(self.path, str(error)) from error
+        makers = group["attributes"].setdefault("made_by", [])
+        if dict(maker) not in makers:
+            makers.append(dict(maker))
+            write_json(file, group)
+
+    def frame_embeddings(
+        self, start: int = 0, stop: int | None = None
+    ) -> Float16[np.ndarray, "rows width"]:
+        """Embeddings of a half-open range of rows; zero where nothing was encoded."""
+        self.require_embeddings()
+        start, stop, _ = slice(start, stop).indices(self.n_rows)
+        return self._read(self._embeddings["frame_embeddings"], start, stop)
+
+    def window_embeddings(
+        self, start: int = 0, stop: int | None = None
+    ) -> Float16[np.ndarray, "windows width"]:
+        """Embeddings of a half-open range of windows; `grid` says of which frames."""
+        self.require_embeddings()
+        start, stop, _ = slice(start, stop).indices(self.grid.n_windows)
+        result = np.zeros((max(stop - start, 0), self.embedding_width), np.float16)
+        for block in range(self.n_blocks):
+            first, last = self.block_windows(block)
+            low, high = max(first, start), min(last, stop)
+            if low < high:
+                part = self._read(self._embeddings["window_embeddings"], block, block + 1)[0]
+                result[low - start : high - start] = part[low - first : high - first]
+        return result
 
     def tokens(self, start: int = 0, stop: int | None = None) -> Float16[np.ndarray, "n y x f"]:
         """Tokens of a half-open range of rows."""
@@ -308,83 +363,22 @@ class TokenStore:
             raise _damaged(self.path, str(error)) from error
 
 
-def estimate_bytes(key: TokenKey, n_frames: int) -> int:
+def estimate_bytes(key: TokenKey, n_frames: int, embedding_width: int = 0) -> int:
     """Bytes on disk of a recording's tokens, before compression (which saves little)."""
-    return -(-n_frames // key.step) * key.pooling**2 * key.width * 2
+    grid = _grid(key, n_frames)
+    embeddings = (grid.n_sampled + grid.n_windows) * embedding_width
+    return (grid.n_sampled * key.pooling**2 * key.width + embeddings) * 2
 
 
-def _write_empty(path: Path, key: TokenKey, n_frames: int, content_key: str, place: str) -> None:
-    """Make the store under another name and rename it, so that it is never seen half-made."""
-    rows = -(-n_frames // key.step)
+def _grid(key: TokenKey, n_frames: int) -> WindowGrid:
+    return WindowGrid(n_frames, key.length, key.hop, key.step)
+
+
+def _rows_of_block(key: TokenKey) -> int:
+    """Rows of a block: they do not depend on the recording, so stores of a project are alike."""
     row_bytes = key.pooling**2 * key.width * 2
-    # The block does not depend on the recording's length: stores of a project are laid out alike.
     per_shard = _TARGET_SHARD_BYTES // row_bytes // _CHUNK_ROWS * _CHUNK_ROWS
-    block = min(max(per_shard, _CHUNK_ROWS), 1024)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
-    group = zarr.create_group(
-        temporary,
-        zarr_format=3,
-        attributes={
-            "key": key.to_dict(),
-            "content_key": content_key,
-            "n_frames": n_frames,
-            "place": place,
-        },
-    )
-    group.create_array(
-        "tokens",
-        shape=(rows, key.pooling, key.pooling, key.width),
-        dtype="float16",
-        chunks=(_CHUNK_ROWS, key.pooling, key.pooling, key.width),
-        shards=(block, key.pooling, key.pooling, key.width),
-        compressors=ZstdCodec(level=1),
-        fill_value=0,
-        dimension_names=("frame", "y", "x", "feature"),
-    )
-    group.create_array(
-        "valid", shape=(rows,), dtype="bool", chunks=(block,), compressors=None, fill_value=False
-    )
-    # One chunk per flag: blocks may be written by several workers at once.
-    group.create_array(
-        "done",
-        shape=(-(-rows // block),),
-        dtype="bool",
-        chunks=(1,),
-        compressors=None,
-        fill_value=False,
-    )
-    temporary.rename(path)
-
-
-def _sound_group(path: Path, key: TokenKey, n_frames: int) -> zarr.Group:
-    """The group of a store whose arrays have the shapes, types and codecs that they should."""
-    rows = -(-n_frames // key.step)
-    arrays = {
-        "tokens": ((rows, key.pooling, key.pooling, key.width), "float16"),
-        "valid": ((rows,), "bool"),
-        "done": (None, "bool"),
-    }
-    whole = (key.pooling, key.pooling, key.width)
-    try:
-        check_zarr(path, arrays)
-        group = zarr.open_group(path, mode="r+", zarr_format=3, use_consolidated=False)
-        tokens, valid, done = (_array(group, name) for name in arrays)
-        block, shard = valid.chunks[0], tokens.shards or ()
-        if done.shape != (-(-rows // block),) or shard != (block, *whole):
-            raise ValueError(f"its blocks do not have {block} rows")
-        if tokens.chunks[1:] != whole or block % tokens.chunks[0]:
-            raise ValueError(f"its chunks are {tokens.chunks}")
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        raise _damaged(path, str(error)) from error
-    return group
-
-
-def _array(group: zarr.Group, name: str) -> zarr.Array[Any]:
-    array = group[name]
-    if not isinstance(array, zarr.Array):
-        raise _damaged(Path(str(group.store_path)), f"{type(array).__name__} {name!r}")
-    return array
+    return min(max(per_shard, _CHUNK_ROWS), 1024)
 
 
 def _damaged(path: Path, found: str) -> ProjectError:

@@ -79,6 +79,12 @@ class WindowGrid:
         last = self.n_sampled if window == self.n_windows - 1 else self._first_kept(window + 1)
         return min(first, self.n_sampled), min(last, self.n_sampled)
 
+    @property
+    def kept_between(self) -> tuple[int, int]:
+        """Half-open range of a window's own frames that it keeps, if it is not at either end."""
+        first = self._first_kept(0)
+        return first, first + self.hop
+
     def window_of(self, sampled: int) -> int:
         """The window that the sampled frame takes its tokens from."""
         if not 0 <= sampled < self.n_sampled:

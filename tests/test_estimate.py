@@ -117,9 +117,9 @@ def test_pace_is_that_of_a_backbone_that_takes_its_time(
     from ethoprism.extract import Batches
 
     class Slow(ToyBackbone):
-        def temporal(self, tokens, padding):
+        def temporal(self, features, padding, kept=None, positions=None):
             time.sleep(0.03)
-            return super().temporal(tokens, padding)
+            return super().temporal(features, padding, kept, positions)
 
     backbone = Slow()
     key = workflow.project_key(project, backbone)  # windows of 6, every 3

@@ -26,15 +26,20 @@ class ToyBackbone:
             "toy", "0" * 64, frames, size, grid, width, "float32", trained=False
         )
 
-    def spatial(self, frames: UInt8[Array, "n size size 3"]) -> Float[Array, "n tokens width"]:
-        return _spatial(self._projection, frames, self.card.grid)
+    def spatial(
+        self, frames: UInt8[Array | np.ndarray, "n size size 3"], *, shared: bool = False
+    ) -> Float[Array, "n tokens width"]:
+        return _spatial(self._projection, jnp.asarray(frames), self.card.grid)
 
     def temporal(
         self,
-        tokens: Float[Array, "windows frames tokens width"],
-        padding: Bool[Array, "windows frames"],
-    ) -> Float[Array, "windows frames tokens width"]:
-        return _temporal(tokens, padding)
+        features: Float[Array, "windows frames tokens width"],
+        padding: Bool[Array | np.ndarray, "windows frames"],
+        kept: tuple[int, int] | None = None,
+        positions: tuple[int, ...] | None = None,
+    ) -> Float[Array, "windows kept tokens width"]:
+        tokens = _temporal(features, jnp.asarray(padding))
+        return tokens if kept is None else tokens[:, kept[0] : kept[1]]
 
 
 @partial(jax.jit, static_argnums=2)

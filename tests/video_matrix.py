@@ -194,14 +194,16 @@ class NumberBackbone:
 
     card = BackboneCard("number", "0" * 64, 4, 48, 12, 1, "float32", trained=False)
 
-    def spatial(self, frames: Any) -> jax.Array:
+    def spatial(self, frames: Any, *, shared: bool = False) -> jax.Array:
         """Means of 4 × 4 pixels, 0 to 1."""
         patches = jnp.asarray(frames, jnp.float32).reshape(-1, 12, 4, 12, 4, 3)
         return (patches.mean(axis=(2, 4, 5)) / 255).reshape(-1, 144, 1)
 
-    def temporal(self, tokens: Any, padding: Any) -> jax.Array:
+    def temporal(
+        self, features: Any, padding: Any, kept: Any = None, positions: Any = None
+    ) -> jax.Array:
         """The tokens, unchanged."""
-        return tokens
+        return features if kept is None else features[:, kept[0] : kept[1]]
 
 
 def shown(case: Case, image: np.ndarray | None) -> int | None:

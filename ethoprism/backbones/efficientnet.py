@@ -24,7 +24,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, UInt8
 
-from ethoprism.backbones.spec import BackboneCard
+from ethoprism.backbones.spec import BackboneCard, Kept, Positions
 from ethoprism.backbones.torch_file import read_torch_file
 from ethoprism.backbones.weights import fingerprint
 from ethoprism.errors import WeightsError
@@ -96,7 +96,7 @@ class EfficientNetLite0:
         return self._card
 
     def spatial(
-        self, frames: UInt8[Array | np.ndarray, "n size size 3"]
+        self, frames: UInt8[Array | np.ndarray, "n size size 3"], *, shared: bool = False
     ) -> Float[Array, "n tokens width"]:
         """Tokens of single frames, row by row: 112 features at stride 16, and 320 at stride 32."""
         if frames.shape[1:] != (INPUT_SIZE, INPUT_SIZE, 3):
@@ -106,11 +106,15 @@ class EfficientNetLite0:
 
     def temporal(
         self,
-        tokens: Float[Array | np.ndarray, "windows frames tokens width"],
+        features: Float[Array | np.ndarray, "windows frames tokens width"],
         padding: Bool[Array | np.ndarray, "windows frames"],
-    ) -> Float[Array, "windows frames tokens width"]:
+        kept: Kept | None = None,
+        positions: Positions | None = None,
+    ) -> Float[Array, "windows kept tokens width"]:
         """The tokens as they are: frames do not see one another."""
-        return jnp.asarray(tokens)
+        first, stop = (0, features.shape[1]) if kept is None else kept
+        tokens = jnp.asarray(features)[:, first:stop]
+        return tokens if positions is None else tokens[:, :, jnp.asarray(positions)]
 
 
 @jax.jit

@@ -10,13 +10,18 @@ from dataclasses import dataclass
 
 import jax.numpy as jnp
 from flax import nnx
+from jax import lax
 from jaxtyping import Array, Bool, Float
 
 from ethoprism.backbones.layers import (
+    ALL,
+    NORM_EPSILON,
     LayerNorm,
     Linear,
+    Projected,
     TransformerStack,
     image_to_patches,
+    narrower,
     resize_positions,
 )
 
@@ -74,8 +79,9 @@ TINY = EncoderConfig(6, (4, 4, 4), 32, 2, 2, 4, 128, input_size=24)
 class VideoPrismEncoder(nnx.Module):
     """Tokens of a video, each frame's patches row by row.
 
-    The computation is done in the dtype of the frames; parameters are cast to it where they are
-    used. For bfloat16 cast both.
+    Activations have the dtype of the frames. Products are computed from operands in the narrower
+    of its and the parameters' dtypes: float32 frames and bfloat16 kernels make bfloat16 products
+    with float32 sums and activations.
 
     Parameters
     ----------
@@ -124,11 +130,29 @@ class VideoPrismEncoder(nnx.Module):
             paddings = jnp.broadcast_to(paddings[:, None], tokens.shape[:2])
         return self.spatial_norm(self.spatial_stack(tokens, paddings))
 
+    def shared_projections(
+        self, tokens: Float[Array, "n tokens features"]
+    ) -> Float[Array, "n tokens projected"]:
+        """Of the first temporal layer's queries, keys and values, what depends on the frame alone.
+
+        That layer projects norm(token + position). A norm is affine but for the mean and the
+        deviation, so the projection is (A·token + A·position) / deviation + c with a matrix A that
+        takes the mean off, too. A·token is the same in every window that the frame is in.
+
+        Returns
+        -------
+        A·token in float32: queries, keys and values of all heads, one after the other.
+        """
+        matrix, _ = self._shared_matrix()
+        return self._product(tokens, matrix)
+
     def temporal(
         self,
         tokens: Float[Array, "batch frames patches features"],
         paddings: Bool[Array, "batch frames"] | None = None,
-    ) -> Float[Array, "batch frames patches features"]:
+        kept: tuple[int, int] | None = None,
+        shared: Float[Array, "batch frames patches projected"] | None = None,
+    ) -> Float[Array, "batch kept patches features"]:
         """Tokens of whole windows from the spatial tokens of their frames.
 
         Parameters
@@ -138,6 +162,11 @@ class VideoPrismEncoder(nnx.Module):
             positions may be given.
         paddings
             True for frames that other frames must not look at.
+        kept
+            Half-open range of the frames whose tokens are wanted, by default all. The last layer
+            computes queries and feed-forward of these only; the results are the same.
+        shared
+            Results of `shared_projections`, if they are known.
         """
         batch, frames, patches, width = tokens.shape
         position = resize_positions(self.temporal_position[...], (frames,))
@@ -145,8 +174,47 @@ class VideoPrismEncoder(nnx.Module):
         rows = rows + position.astype(rows.dtype)
         if paddings is not None:
             paddings = jnp.repeat(paddings, patches, axis=0)
-        rows = self.temporal_norm(self.temporal_stack(rows, paddings))
-        return rows.reshape(batch, patches, frames, width).transpose(0, 2, 1, 3)
+        projected = None
+        if shared is not None:
+            shared = shared.transpose(0, 2, 1, 3).reshape(batch * patches, frames, 3 * width)
+            projected = self._projected(rows, position, shared)
+        targets = ALL if kept is None else slice(*kept)
+        rows = self.temporal_norm(self.temporal_stack(rows, paddings, targets, projected))
+        return rows.reshape(batch, patches, -1, width).transpose(0, 2, 1, 3)
+
+    def _projected(self, rows: Array, position: Array, shared: Array) -> Projected:
+        """Queries, keys and values of the first temporal layer from what frames share."""
+        matrix, offset = self._shared_matrix()
+        wide = rows.astype(jnp.float32)
+        centred = wide - jnp.mean(wide, axis=-1, keepdims=True)
+        variance = jnp.mean(jnp.square(centred), axis=-1, keepdims=True)
+        of_position = self._product(position, matrix)
+        sums = (shared.astype(jnp.float32) + of_position) * lax.rsqrt(variance + NORM_EPSILON)
+        heads = self.config.heads
+        values = (sums + offset).astype(rows.dtype)
+        values = values.reshape(*rows.shape[:2], 3, heads, rows.shape[-1] // heads)
+        return values[:, :, 0], values[:, :, 1], values[:, :, 2]
+
+    def _product(self, x: Array, matrix: Array) -> Array:
+        operand = narrower(x.dtype, self.patches.kernel[...].dtype)
+        return lax.dot_general(
+            x.astype(operand),
+            matrix.astype(operand),
+            (((x.ndim - 1,), (0,)), ((), ())),
+            preferred_element_type=jnp.float32,
+        )
+
+    def _shared_matrix(self) -> tuple[Array, Array]:
+        """The matrix of `shared_projections`, and what is added after the deviation; float32."""
+        layer = self.temporal_stack.layer(0)
+        width = self.config.width
+        parts = [getattr(layer.attention, name) for name in ("query", "key", "value")]
+        w = jnp.concatenate([p.w[...].reshape(width, width) for p in parts], axis=1)
+        b = jnp.concatenate([p.b[...].reshape(width) for p in parts])
+        w, norm = w.astype(jnp.float32), layer.attention_norm
+        scaled = (1.0 + norm.scale[...].astype(jnp.float32))[:, None] * w
+        offset = (norm.bias[...].astype(jnp.float32)[:, None] * w).sum(axis=0)
+        return scaled - scaled.mean(axis=0), offset + b.astype(jnp.float32)
 
     def __call__(
         self,

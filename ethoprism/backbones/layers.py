@@ -14,6 +14,7 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax import lax
 from jaxtyping import Array, Bool, Float
@@ -27,6 +28,11 @@ INVERSE_SOFTPLUS_OF_ZERO = 1.442695041
 
 Stack = tuple[int, ...]
 
+ALL = slice(None)
+
+Projected = tuple[Array, Array, Array]
+"""Queries, keys and values ``[batch, tokens, heads, size]``, biases included."""
+
 NormPolicy = Literal["pre", "primer_hybrid"]
 """``pre`` norms what goes into attention and feed-forward, ``primer_hybrid`` what comes out too."""
 
@@ -36,16 +42,26 @@ def project(
 ) -> Array:
     """``x`` times ``w`` over the given axes, plus ``b``: summed in float32, in ``x``'s dtype.
 
+    Both are brought to the narrower of their dtypes. So bfloat16 weights make bfloat16 products of
+    float32 activations, which stay float32 between the products: half the error of activations
+    that are rounded as well, at no cost worth the name.
+
     The accumulator is asked for explicitly because a plain bfloat16 product is slower than
     float32 on CPUs, while bfloat16 operands with a float32 sum are two to four times faster.
     """
+    operand = narrower(x.dtype, w.dtype)
     product = lax.dot_general(
-        x,
-        w.astype(x.dtype),
+        x.astype(operand),
+        w.astype(operand),
         ((x_axes, w_axes), ((), ())),
         preferred_element_type=jnp.float32,
     )
     return (product + b.astype(jnp.float32)).astype(x.dtype)
+
+
+def narrower(first: np.dtype, second: np.dtype) -> np.dtype:
+    """The dtype of fewer bits; the first one of two alike."""
+    return second if second.itemsize < first.itemsize else first
 
 
 def gelu(x: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -160,17 +176,24 @@ class SelfAttention(nnx.Module):
         self,
         x: Float[Array, "batch tokens width"],
         masked: Bool[Array, "#batch 1 #targets tokens"] | None = None,
-    ) -> Float[Array, "batch tokens width"]:
-        query = self.query(x)
+        targets: slice = ALL,
+    ) -> Float[Array, "batch targets width"]:
+        """What the targets find among all tokens."""
+        return self.mixed(self.query(x[:, targets]), self.key(x), self.value(x), masked)
+
+    def mixed(
+        self,
+        query: Float[Array, "batch targets heads size"],
+        key: Float[Array, "batch tokens heads size"],
+        value: Float[Array, "batch tokens heads size"],
+        masked: Bool[Array, "#batch 1 #targets tokens"] | None = None,
+    ) -> Float[Array, "batch targets width"]:
+        """The attention itself, from projections that include their biases."""
         query = query * (query.shape[-1] ** -0.5)
-        mixed = attend(
-            heads_first(query),
-            heads_first(self.key(x)),
-            heads_first(self.value(x)),
-            masked,
-            self.logit_cap,
-        )
-        return self.post(heads_first(mixed))
+        dtype, operand = query.dtype, narrower(query.dtype, self.post.w[...].dtype)
+        query, key, value = (heads_first(x.astype(operand)) for x in (query, key, value))
+        found = attend(query, key, value, masked, self.logit_cap)
+        return self.post(heads_first(found).astype(dtype))
 
 
 class FeedForward(nnx.Module):
@@ -238,17 +261,35 @@ class TransformerLayer(nnx.Module):
         self,
         x: Float[Array, "batch tokens width"],
         paddings: Bool[Array, "batch tokens"] | None = None,
-    ) -> Float[Array, "batch tokens width"]:
+        targets: slice = ALL,
+        projected: Projected | None = None,
+    ) -> Float[Array, "batch targets width"]:
+        """The tokens after the layer.
+
+        Parameters
+        ----------
+        x, paddings
+            Tokens, and which of them hold nothing.
+        targets
+            The tokens that are wanted. The others are looked at, and no more.
+        projected
+            Queries, keys and values of all tokens, where they are known already.
+        """
         masked = padding_mask(paddings)
         if self.causal:
-            later = ~jnp.tri(x.shape[1], dtype=bool)[None, None]
+            later = ~jnp.tri(x.shape[1], dtype=bool)[None, None, targets]
             # The released text encoders mask padded targets, too, as their video encoders do not.
-            ended = False if paddings is None else paddings[:, None, :, None]
+            ended = False if paddings is None else paddings[:, None, targets, None]
             masked = later if masked is None else masked | later | ended
-        mixed = self.attention(self.attention_norm(x), masked)
+        if projected is None:
+            mixed = self.attention(self.attention_norm(x), masked, targets)
+        else:
+            query, key, value = projected
+            mixed = self.attention.mixed(query[:, targets], key, value, masked)
         if self.norms_results:
             mixed = self.attention_post_norm(mixed)
-        x = x + mixed
+        x = x[:, targets] + mixed
+        paddings = None if paddings is None else paddings[:, targets]
         changed = self.feed_forward(self.feed_forward_norm(x), paddings)
         if self.norms_results:
             changed = self.feed_forward_post_norm(changed)
@@ -302,18 +343,46 @@ class TransformerStack(nnx.Module):
         self,
         x: Float[Array, "batch tokens width"],
         paddings: Bool[Array, "batch tokens"] | None = None,
-    ) -> Float[Array, "batch tokens width"]:
+        targets: slice = ALL,
+        projected: Projected | None = None,
+    ) -> Float[Array, "batch targets width"]:
+        """The tokens after all layers.
+
+        Parameters
+        ----------
+        x, paddings
+            Tokens, and which of them hold nothing.
+        targets
+            The tokens that are wanted; the last layer computes no others.
+        projected
+            Queries, keys and values of the first layer, where they are known already.
+        """
+        first = 0 if projected is None else 1
+        last = self.depth if targets == ALL else max(self.depth - 1, first)
+        if first:
+            x = self.layer(0)(x, paddings, targets if self.depth == 1 else ALL, projected)
+        x = self._between(x, paddings, first, last)
+        return x if last == self.depth else self.layer(last)(x, paddings, targets)
+
+    def layer(self, index: int) -> TransformerLayer:
+        """One of the layers."""
+        graph, stacked = nnx.split(self.layers)
+        one = jax.tree.map(lambda p: lax.index_in_dim(p, index, keepdims=False), stacked)
+        return nnx.merge(graph, one)
+
+    def _between(self, x: Array, paddings: Array | None, first: int, last: int) -> Array:
+        if self.unroll:
+            for index in range(first, last):
+                x = self.layer(index)(x, paddings)
+            return x
         graph, stacked = nnx.split(self.layers)
 
         def apply(x: Array, parameters: nnx.State) -> tuple[Array, None]:
             return nnx.merge(graph, parameters)(x, paddings), None
 
-        if not self.unroll:
-            return lax.scan(apply, x, stacked)[0]
-        for index in range(self.depth):
-            one = jax.tree.map(lambda p, i=index: lax.index_in_dim(p, i, keepdims=False), stacked)
-            x, _ = apply(x, one)
-        return x
+        if (first, last) != (0, self.depth):
+            stacked = jax.tree.map(lambda p: lax.slice_in_dim(p, first, last), stacked)
+        return lax.scan(apply, x, stacked)[0]
 
 
 def heads_first(x: Array) -> Array:

@@ -34,6 +34,8 @@ class Release:
     """A commit, or a branch; what a branch stood for at the download goes into the card's note."""
     sha256: str | None = None
     """Of the file. Where it is not known, the hub's own checksum guards the transfer alone."""
+    url: str = ""
+    """Where the file is, if that is not the hub; ``repo`` then only names its folder here."""
 
 
 RELEASES = {
@@ -46,6 +48,16 @@ RELEASES = {
         "google/videoprism-lvt-large-f8r288", "flax_lvt_large_f8r288_repeated.npz"
     ),
 }
+
+TOKENIZER = "c4_en"
+TOKENIZERS = {
+    TOKENIZER: Release(
+        "t5-data/vocabs/cc_en.32000",
+        "sentencepiece.model",
+        url="https://storage.googleapis.com/t5-data/vocabs/cc_en.32000/sentencepiece.model",
+    ),
+}
+"""The SentencePiece model of the released video–text models; it is not in their repositories."""
 
 ATTEMPTS = 5
 RETRY_SECONDS = 1.0
@@ -97,8 +109,36 @@ def find_weights(
             pass
         found = _kept(release, folder)
     if found is None:
-        raise WeightsError(f"The weights of {name} vanished from {folder} after the download")
+        raise WeightsError(f"{_what(name)} vanished from {folder} after the download")
     return found
+
+
+def find_tokenizer(
+    name: str = TOKENIZER, *, beside: Path | None = None, cache: Path | None = None
+) -> Path:
+    """The SentencePiece model of texts on this computer, downloaded if need be.
+
+    Parameters
+    ----------
+    name
+        Of `TOKENIZERS`.
+    beside
+        A checkpoint. A file ``sentencepiece.model``, or one of the checkpoint's name that ends in
+        ``.model``, in its folder comes first.
+    cache
+        As for `find_weights`.
+
+    Raises
+    ------
+    WeightsError
+        It can't be downloaded.
+    """
+    file = _release(name).file
+    if beside is not None:
+        for path in (beside.with_suffix(".model"), beside.with_name(file)):
+            if path.is_file():
+                return path
+    return find_weights(name, cache=cache).path
 
 
 def is_here(name: str, *, cache: Path | None = None) -> bool:
@@ -184,6 +224,8 @@ class _Remote:
 def _look_up(name: str, release: Release) -> _Remote:
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
 
+    if release.url:
+        return _look_up_elsewhere(name, release)
     try:
         url = hf_hub_url(release.repo, release.file, revision=release.revision)
         metadata = get_hf_file_metadata(url)
@@ -203,6 +245,27 @@ def _look_up(name: str, release: Release) -> _Remote:
         )
     tag = hashlib.sha256(metadata.etag.encode()).hexdigest()[:16]
     return _Remote(metadata.location, metadata.commit_hash, metadata.size, tag, sha256)
+
+
+def _look_up_elsewhere(name: str, release: Release) -> _Remote:
+    from huggingface_hub import constants, get_session
+
+    try:
+        response = get_session().head(
+            release.url,
+            headers={"Accept-Encoding": "identity"},
+            timeout=constants.HF_HUB_ETAG_TIMEOUT,
+            follow_redirects=True,
+        )
+        response.raise_for_status()
+    except Exception as error:  # see `_look_up`
+        raise _unreachable(name, release, error) from error
+    headers = response.headers
+    mark = headers.get("ETag", "")
+    length = headers.get("Content-Length", "")
+    tag = hashlib.sha256(mark.encode()).hexdigest()[:16]
+    size = int(length) if length.isdigit() else None
+    return _Remote(release.url, mark.strip('"'), size, tag, None)
 
 
 def _fetch(name: str, release: Release, remote: _Remote, part: Path) -> Iterator[Progress]:
@@ -269,6 +332,8 @@ def _kept(release: Release, folder: Path) -> WeightsFile | None:
 def _in_hub_cache(release: Release) -> WeightsFile | None:
     from huggingface_hub import try_to_load_from_cache
 
+    if release.url:
+        return None
     found = try_to_load_from_cache(release.repo, release.file, revision=release.revision)
     if not isinstance(found, str):
         return None
@@ -283,6 +348,8 @@ def _note(release: Release, commit: str) -> str:
 
 
 def _release(name: str) -> Release:
+    if name in TOKENIZERS:
+        return TOKENIZERS[name]
     if name not in RELEASES:
         raise WeightsError(
             f"No released weights are known for {name}",
@@ -306,11 +373,16 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def _what(name: str) -> str:
+    return f"The tokenizer {name}" if name in TOKENIZERS else f"The weights of {name}"
+
+
 def _unreachable(name: str, release: Release, reason: Exception | str) -> WeightsError:
-    url = f"https://huggingface.co/{release.repo}/resolve/{release.revision}/{release.file}"
+    hub = f"https://huggingface.co/{release.repo}/resolve/{release.revision}/{release.file}"
     lines = str(reason).splitlines() or [type(reason).__name__]
+    option = "--tokenizer" if name in TOKENIZERS else "--weights"
     return WeightsError(
-        f"The weights of {name} can't be downloaded ({lines[0]})",
-        remedy=f"Try again when online, or download {url} on another computer, copy it here and "
-        "pass its path as --weights PATH",
+        f"{_what(name)} can't be downloaded ({lines[0]})",
+        remedy=f"Try again when online, or download {release.url or hub} on another computer, "
+        f"copy it here and pass its path as {option} PATH",
     )

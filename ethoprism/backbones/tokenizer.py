@@ -51,6 +51,20 @@ class Tokenizer:
     def __init__(self, model: Path):
         self._pieces: Any = _load(model)
 
+    @property
+    def vocabulary(self) -> int:
+        """Number of pieces."""
+        return int(self._pieces.get_piece_size())
+
+    def count(self, text: str) -> int:
+        """Tokens of a text, before it is cut."""
+        return len(self._begin) + len(self._pieces.encode(canonical(text)))
+
+    @property
+    def _begin(self) -> list[int]:
+        """The sign for a beginning, where the model has one."""
+        return [self._pieces.bos_id()] if self._pieces.bos_id() >= 0 else []
+
     def __call__(
         self, texts: Sequence[str], *, length: int = LENGTH, canonicalise: bool = True
     ) -> tuple[Int[np.ndarray, "texts length"], Bool[np.ndarray, "texts length"]]:
@@ -59,7 +73,7 @@ class Tokenizer:
         A beginning is marked where the model has a sign for it, an end never. Padding has id 0,
         which is a piece as well: only the second array tells them apart.
         """
-        begin = [self._pieces.bos_id()] if self._pieces.bos_id() >= 0 else []
+        begin = self._begin
         ids = np.zeros((len(texts), length), np.int32)
         paddings = np.ones((len(texts), length), bool)
         for row, text in enumerate(texts):

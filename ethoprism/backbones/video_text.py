@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
@@ -35,8 +36,8 @@ LVT_TINY = VideoTextConfig(TINY, TextConfig(32, 2, 4, 128, vocabulary=1000), aux
 """The configuration of the parity oracle, for tests."""
 
 
-class VideoTextEncoder(nnx.Module):
-    """A video encoder and a text encoder whose embeddings lie in one space.
+class WindowPooling(nnx.Module):
+    """From the video encoder's tokens to one embedding a window and one a frame.
 
     Parameters
     ----------
@@ -50,8 +51,6 @@ class VideoTextEncoder(nnx.Module):
 
     def __init__(self, config: VideoTextConfig, *, rngs: nnx.Rngs, unroll: bool = False):
         encoder = config.encoder
-        self.config = config
-        self.encoder = VideoPrismEncoder(encoder, rngs=rngs, unroll=unroll)
         self.auxiliary_stack = TransformerStack(
             config.auxiliary_layers,
             encoder.width,
@@ -64,6 +63,51 @@ class VideoTextEncoder(nnx.Module):
         self.pooler = AttentionPooler(
             encoder.width, encoder.heads, hidden=4 * encoder.width, rngs=rngs
         )
+
+    def pooled(
+        self,
+        tokens: Float[Array, "batch tokens width"],
+        frames: int,
+        paddings: Bool[Array, "batch frames"] | None = None,
+    ) -> tuple[Float[Array, "batch width"], Float[Array, "batch frames width"]]:
+        """Embeddings of windows and of their frames, not normalised.
+
+        Parameters
+        ----------
+        tokens
+            Of the video encoder, frame by frame.
+        frames
+            How many frames they are of.
+        paddings
+            True for frames that are left out: no token of another frame looks at theirs, and the
+            window's embedding neither. The released models look at them; None is what they do.
+        """
+        batch, count, width = tokens.shape
+        patches = count // frames
+        if paddings is not None:
+            paddings = jnp.repeat(paddings, patches, axis=1)
+        mixed = self.auxiliary_stack(tokens, paddings)
+        each = self.pooler(mixed.reshape(batch * frames, patches, width))
+        return self.pooler(mixed, paddings), each.reshape(batch, frames, width)
+
+
+class VideoTextEncoder(WindowPooling):
+    """A video encoder and a text encoder whose embeddings lie in one space.
+
+    Parameters
+    ----------
+    config
+        The shape of the model.
+    rngs
+        Source of the initial parameters.
+    unroll
+        Whether the layers are written out instead of scanned; see `layers.TransformerStack`.
+    """
+
+    def __init__(self, config: VideoTextConfig, *, rngs: nnx.Rngs, unroll: bool = False):
+        self.config = config
+        self.encoder = VideoPrismEncoder(config.encoder, rngs=rngs, unroll=unroll)
+        super().__init__(config, rngs=rngs, unroll=unroll)
         self.text = TextEncoder(config.text, rngs=rngs, unroll=unroll)
 
     def __call__(
@@ -110,15 +154,6 @@ class VideoTextEncoder(nnx.Module):
             text_embedding = scaled(features[:, -1])
             outputs["text_features"] = features
         return video_embedding, text_embedding, outputs
-
-    def pooled(
-        self, tokens: Float[Array, "batch tokens width"], frames: int
-    ) -> tuple[Float[Array, "batch width"], Float[Array, "batch frames width"]]:
-        """Embeddings of windows and of their frames, not normalised, from the encoder's tokens."""
-        batch, count, width = tokens.shape
-        mixed = self.auxiliary_stack(tokens)
-        each = self.pooler(mixed.reshape(batch * frames, count // frames, width))
-        return self.pooler(mixed), each.reshape(batch, frames, width)
 
 
 def _as_they_are(x: Array) -> Array:

@@ -23,7 +23,7 @@ from jaxtyping import Array, Bool, Float, UInt8
 
 from ethoprism.backbones.encoder import BASE, LARGE, EncoderConfig, VideoPrismEncoder
 from ethoprism.backbones.releases import find_weights
-from ethoprism.backbones.spec import BackboneCard
+from ethoprism.backbones.spec import BackboneCard, Features, Kept, Positions
 from ethoprism.backbones.weights import (
     ENCODER_NAMES,
     Layout,
@@ -70,71 +70,97 @@ class VideoPrismBackbone:
         return self._card
 
     def spatial(
-        self, frames: UInt8[Array | np.ndarray, "n size size 3"]
-    ) -> Float[Array, "n tokens width"]:
-        """Tokens of single frames, row by row.
+        self, frames: UInt8[Array | np.ndarray, "n size size 3"], *, shared: bool = False
+    ) -> Features:
+        """Tokens of single frames, row by row, and with ``shared`` what is projected from them.
 
         Parameters
         ----------
         frames
             RGB of 0 to 255 at the card's input size; scaling to [0, 1] is done here.
+        shared
+            Whether each frame will be in several windows.
+
+        Returns
+        -------
+        ``tokens [n, tokens, width]``, or with ``shared`` a dictionary of these and of ``projected``
+        (see `VideoPrismEncoder.shared_projections`).
         """
         size = self._card.input_size
         if frames.shape[1:] != (size, size, 3):
             raise ValueError(f"expected frames of ({size}, {size}, 3), got {frames.shape[1:]}")
-        return spatial_tokens(self._graph, self._card.precision, self._state, jnp.asarray(frames))
+        return spatial_tokens(
+            self._graph, self._card.precision, self._state, jnp.asarray(frames), shared
+        )
 
     def temporal(
         self,
-        tokens: Float[Array | np.ndarray, "windows frames tokens width"],
+        features: Features,
         padding: Bool[Array | np.ndarray, "windows frames"],
-    ) -> Float[Array, "windows frames tokens width"]:
-        """Tokens of whole windows from the spatial tokens of their frames.
+        kept: Kept | None = None,
+        positions: Positions | None = None,
+    ) -> Float[Array, "windows kept tokens width"]:
+        """Tokens of whole windows from the features of their frames.
 
         Parameters
         ----------
-        tokens
+        features
             Results of `spatial`; what stands in padded frames does not matter.
         padding
             True for frames that hold nothing. No other frame looks at them; the tokens returned
             in their place mean nothing.
+        kept, positions
+            The frames and the patches whose tokens are wanted, by default all.
         """
         return temporal_tokens(
             self._graph,
             self._card.precision,
             self._state,
-            jnp.asarray(tokens),
+            jax.tree.map(jnp.asarray, features),
             jnp.asarray(padding),
+            kept,
+            positions,
         )
 
 
-@partial(jax.jit, static_argnums=(0, 1))
+@partial(jax.jit, static_argnums=(0, 1, 4))
 def spatial_tokens(
     graph: nnx.GraphDef[VideoPrismEncoder],
     precision: str,
     state: nnx.State,
     frames: UInt8[Array, "n size size 3"],
-) -> Float[Array, "n tokens width"]:
+    shared: bool = False,
+) -> Features:
     """The compiled function behind `VideoPrismBackbone.spatial`."""
     pixels = frames.astype(jnp.float32) / 255.0
     with jax.default_matmul_precision(_matmul_precision(precision)):
-        tokens = nnx.merge(graph, state).spatial(pixels.astype(precision))
-    return tokens.astype(jnp.float32)
+        encoder = nnx.merge(graph, state)
+        tokens = encoder.spatial(pixels)
+        if not shared:
+            return tokens
+        return {"tokens": tokens, "projected": encoder.shared_projections(tokens)}
 
 
-@partial(jax.jit, static_argnums=(0, 1))
+@partial(jax.jit, static_argnums=(0, 1, 5, 6))
 def temporal_tokens(
     graph: nnx.GraphDef[VideoPrismEncoder],
     precision: str,
     state: nnx.State,
-    tokens: Float[Array, "windows frames tokens width"],
+    features: Features,
     padding: Bool[Array, "windows frames"],
-) -> Float[Array, "windows frames tokens width"]:
+    kept: Kept | None = None,
+    positions: Positions | None = None,
+) -> Float[Array, "windows kept tokens width"]:
     """The compiled function behind `VideoPrismBackbone.temporal`."""
+    if positions is not None:
+        features = jax.tree.map(lambda x: x[:, :, jnp.asarray(positions)], features)
+    # What was never filled may hold NaN, which even a weight of zero would let through.
+    features = jax.tree.map(lambda x: jnp.where(padding[:, :, None, None], 0.0, x), features)
+    tokens = features["tokens"] if isinstance(features, dict) else features
+    shared = features["projected"] if isinstance(features, dict) else None
     with jax.default_matmul_precision(_matmul_precision(precision)):
-        # What was never filled may hold NaN, which even a weight of zero would let through.
-        filled = jnp.where(padding[:, :, None, None], 0.0, tokens).astype(precision)
-        return nnx.merge(graph, state).temporal(filled, padding).astype(jnp.float32)
+        encoder = nnx.merge(graph, state)
+        return encoder.temporal(tokens, padding, kept, shared)
 
 
 def build_backbone(
@@ -159,8 +185,8 @@ def build_backbone(
     trained
         Whether they were learned.
     precision
-        ``float32``, or ``bfloat16`` for weights and activations with sums in float32. On GPUs and
-        TPUs ``float32`` means full float32 products, not the faster TF32 or bfloat16 passes that
+        ``float32``, or ``bfloat16`` for the operands of products; sums and all between the
+        products are float32. On GPUs and TPUs ``float32`` means full float32 products, not the faster TF32 or bfloat16 passes that
         are their default: tokens shall not depend on the device they were computed on.
     note
         What a reader of the card should know.
@@ -173,7 +199,8 @@ def build_backbone(
         )
     _, abstract = _abstract(config)
     source = parameters(state_layout(abstract, ENCODER_NAMES))
-    state, sha256 = fill_state(abstract, ENCODER_NAMES, source, jnp.dtype(precision))
+    state, sha256 = fill_state(abstract, ENCODER_NAMES, source)
+    state = narrowed(state, precision)
     card = BackboneCard(
         name=name,
         weights_sha256=sha256,
@@ -234,6 +261,16 @@ def _abstract(
     encoder = nnx.eval_shape(lambda: VideoPrismEncoder(config, rngs=nnx.Rngs(0), unroll=unroll))
     graph, state = nnx.split(encoder)
     return graph, state
+
+
+def narrowed(state: nnx.State, precision: str) -> nnx.State:
+    """Parameters with the factors of products in a precision; norms, biases, positions as given."""
+
+    def cast(path: tuple[object, ...], parameter: Array) -> Array:
+        is_factor = any(getattr(part, "key", part) in ("w", "kernel") for part in path)
+        return parameter.astype(precision) if is_factor else parameter
+
+    return jax.tree_util.tree_map_with_path(cast, state)
 
 
 def _matmul_precision(precision: str) -> str:

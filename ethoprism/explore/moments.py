@@ -23,7 +23,10 @@ class MomentSpan:
 
 @dataclass(frozen=True, eq=False)
 class Moments:
-    """Moments of units, by unit and then by frame; those of a unit do not overlap.
+    """Moments of units, by unit and then by frame.
+
+    Those of a map do not overlap within a unit; `at`, `at_recording` and `within` need that. Those
+    of a search may be the encoder's windows, which do.
 
     Attributes
     ----------

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float32, Int
+from jaxtyping import Bool, Float32, Int, Int64, Num
 
 from ethoprism.errors import InputError
 from ethoprism.explore.cluster import median_distance
@@ -77,37 +77,79 @@ def find_similar(
         asked = query
     distance = _nearest(vectors, vectors[asked])
     allowed = np.ones(len(vectors), bool)
-    recordings = _recording_numbers(moments)
+    recordings = recording_numbers(moments)
     for span in moments.spans(query):
         number = int(recordings[moments.units.index(span.unit)])
-        allowed &= ~_near(moments, recordings, number, span.start, span.stop, zone)
+        same = recordings[moments.unit] == number
+        allowed &= ~(same & near(moments.start, moments.stop, span.start, span.stop, zone))
     usual = median_distance(vectors)
-    matches: list[Match] = []
-    for i in np.argsort(distance, kind="stable").tolist():
-        if len(matches) == count:
+    chosen = apart(
+        np.argsort(distance, kind="stable"),
+        recordings[moments.unit],
+        moments.start,
+        moments.stop,
+        count,
+        zone=float(zone),
+        allowed=allowed,
+    )
+    distances = [(i, float(distance[i])) for i in chosen]
+    return [Match(i, d, 1 - d / usual if usual else 1.0) for i, d in distances]
+
+
+def apart(
+    order: Int[np.ndarray, " ranked"],
+    recording: Int[np.ndarray, " moments"],
+    start: Num[np.ndarray, " moments"],
+    stop: Num[np.ndarray, " moments"],
+    count: int,
+    *,
+    zone: float = 0.0,
+    allowed: Bool[np.ndarray, " moments"] | None = None,
+) -> list[int]:
+    """The first moments of a ranking of which none lies within ``zone`` of an earlier one.
+
+    Parameters
+    ----------
+    order
+        Indices of moments, the best first.
+    recording
+        A number for the recording of each moment; moments of two recordings are never near.
+    start, stop
+        In any unit of time, half-open.
+    count
+        Moments at most.
+    zone
+        In the same unit; 0 for moments that may meet but not overlap.
+    allowed
+        Which moments may be taken at all.
+    """
+    allowed = np.ones(len(start), bool) if allowed is None else allowed.copy()
+    chosen: list[int] = []
+    for i in order.tolist():
+        if len(chosen) == count:
             break
-        if not allowed[i]:
-            continue
-        near = float(distance[i])
-        matches.append(Match(i, near, 1 - near / usual if usual else 1.0))
-        number = int(recordings[moments.unit[i]])
-        start, stop = int(moments.start[i]), int(moments.stop[i])
-        allowed &= ~_near(moments, recordings, number, start, stop, zone)
-    return matches
+        if allowed[i]:
+            chosen.append(i)
+            same = recording == recording[i]
+            allowed &= ~(same & near(start, stop, start[i], stop[i], zone))
+    return chosen
 
 
-def _recording_numbers(moments: Moments) -> np.ndarray:
+def recording_numbers(moments: Moments) -> Int64[np.ndarray, " units"]:
     """A number for the recording of each unit: subjects of one share it."""
     names = list(dict.fromkeys(unit.recording for unit in moments.units))
-    return np.array([names.index(unit.recording) for unit in moments.units])
+    return np.array([names.index(unit.recording) for unit in moments.units], np.int64)
 
 
-def _near(
-    moments: Moments, recordings: np.ndarray, number: int, start: int, stop: int, zone: int
-) -> np.ndarray:
-    """Which moments overlap frames of a recording, or lie less than ``zone`` frames from them."""
-    same = recordings[moments.unit] == number
-    return same & (moments.start < stop + zone) & (moments.stop > start - zone)
+def near(
+    start: np.ndarray,
+    stop: np.ndarray,
+    first: float | np.number | int,
+    last: float | np.number | int,
+    zone: float | int,
+) -> Bool[np.ndarray, " moments"]:
+    """Which moments overlap ``first`` to ``last``, or lie less than ``zone`` from it."""
+    return (start < last + zone) & (stop > first - zone)
 
 
 def _nearest(vectors: np.ndarray, asked: np.ndarray) -> np.ndarray:

@@ -1,0 +1,1 @@
+"""Training encoders: video–text contrastive learning, and masked distillation from a teacher."""

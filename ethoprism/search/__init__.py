@@ -1,0 +1,1 @@
+"""Looking for moments by text, with tokens of a video–text backbone."""
