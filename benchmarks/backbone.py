@@ -47,6 +47,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 from ethoprism import subjects, workflow
 from ethoprism.backbones.encoder import NANO
@@ -102,6 +103,7 @@ def main() -> None:
         ["nano", "untrained"] if options.quick else ["nano", "untrained", "pixels", "efficientnet"]
     )
     result: dict[str, Any] = {"readout": options.readout}
+    threadpool_limits(1)  # small products: threads that wait for one another cost more than they do
     for name in wanted:
         contender = _contender(name, options.weights)
         if contender is None:

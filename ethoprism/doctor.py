@@ -1,37 +1,39 @@
-"""What ``ethoprism doctor`` looks at: this computer, and whether a project will come out well.
+"""What ``ethoprism doctor`` looks at: how fast this computer is, and whether a project is sound.
 
-It changes nothing, downloads nothing and decodes no video.
+It changes nothing and downloads nothing. `ethoprism.machine` looks at the computer itself.
 """
 
 from __future__ import annotations
 
-import os
 import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ethoprism import __version__, registry, workflow
+from ethoprism import registry, speed, workflow
+from ethoprism.batch import find_recordings
 from ethoprism.crops import LEAST_PATCHES, WHOLE, Crop, Region, crop_size, patches_across
-from ethoprism.errors import EthoPrismError, ProjectError
+from ethoprism.errors import EthoPrismError, InputError, ProjectError
+from ethoprism.estimate import MOST_KINDS, Estimate, estimate_extraction
+from ethoprism.ethogram import Ethogram
+from ethoprism.machine import Finding
+from ethoprism.progress import Progress
 from ethoprism.project import Entry, Project, Settings
+from ethoprism.speed import EncoderSpeed
 from ethoprism.subjects import tracks_of, units
 from ethoprism.tokens import TokenKey, estimate_bytes
 from ethoprism.tracks import Track
 
+if TYPE_CHECKING:  # it imports jax
+    from ethoprism.backbones.spec import Backbone
+
 MOST_UNSEEN = 0.2
 """A larger share of frames in which an animal is not seen is worth a warning."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """A sentence on what was found; if it is a warning, with what to do about it."""
-
-    text: str
-    remedy: str = ""
-    warning: bool = False
 
 
 @dataclass(frozen=True)
@@ -57,27 +59,118 @@ class AnimalSize:
     crop: float
 
 
-def installation(folder: Path) -> list[Finding]:
-    """Findings on this computer: versions, devices, memory, and the disk that holds ``folder``."""
-    import jax
+@dataclass(frozen=True)
+class Measured:
+    """How fast this computer is, and what extracting the given recordings would take.
 
-    devices = ", ".join(" ".join({d.platform: 0, d.device_kind: 0}) for d in jax.devices())
-    findings = [
-        Finding(f"EthoPrism {__version__}, JAX {jax.__version__}"),
-        Finding(f"Computes on: {devices}; {os.cpu_count()} processor cores"),
-    ]
-    memory = _memory_bytes()
-    if memory:
-        low = memory < 4e9
-        findings.append(
-            Finding(
-                f"Memory: {memory / 1e9:.1f} GB",
-                "Close other programs before you train; large backbones may not fit." * low,
-                low,
+    Attributes
+    ----------
+    backbone
+        Its label; an untrained one is called that.
+    stand_in
+        Whether its weights are not on this computer, so that others of their shape were timed.
+    engine
+        What computes it.
+    encoder
+        Speed of the encoder alone.
+    decoding
+        Frames a second that are decoded, by recording; one of each kind.
+    estimate
+        Of the extraction; None where there are no recordings.
+    """
+
+    backbone: str
+    stand_in: bool
+    engine: str
+    encoder: EncoderSpeed
+    decoding: dict[str, float]
+    estimate: Estimate | None
+
+
+@contextmanager
+def unsaved_project(paths: Sequence[Path], settings: Settings) -> Iterator[Project]:
+    """A project of recordings for the length of an examination, in a temporary folder.
+
+    Raises
+    ------
+    InputError
+        If there is no recording among the paths, or one cannot be read.
+    """
+    with TemporaryDirectory(prefix="ethoprism-doctor-") as folder:
+        made = Project.create(Path(folder) / "project", settings, Ethogram())
+        for path in find_recordings(paths):
+            made, _, _ = workflow.add_recording(made, path, accept_damaged=True)
+        if not made.entries:
+            raise InputError(
+                "There is no recording there",
+                expected="a project folder, or videos, or folders of videos",
+                found=", ".join(str(path) for path in paths),
             )
-        )
-    free = shutil.disk_usage(folder).free
-    return [*findings, Finding(f"Free on the disk of {folder.resolve()}: {free / 1e9:.1f} GB")]
+        yield made
+
+
+def load_or_stand_in(settings: Settings) -> tuple[Backbone, bool]:
+    """The backbone; where its released weights are not here, one of the same shape, and true.
+
+    How long an encoder takes does not depend on its weights, so nobody needs to download a gigabyte
+    to be told.
+    """
+    from ethoprism.backbones.releases import RELEASES, is_here
+
+    if settings.weights or settings.backbone not in RELEASES or is_here(settings.backbone):
+        return workflow.load_backbone(settings), False
+    from ethoprism.backbones.encoder import BASE, LARGE
+    from ethoprism.backbones.videoprism import build_backbone
+
+    def constant(layout: Mapping[str, tuple[int, ...]]) -> Iterator[tuple[str, np.ndarray]]:
+        for name in sorted(layout):
+            yield name, np.full(layout[name], 0.01, np.float32)
+
+    config = LARGE if "large" in settings.backbone else BASE
+    return build_backbone(settings.backbone, config, constant, trained=False), True
+
+
+def measure(
+    opened: Project | None, settings: Settings, folder: Path
+) -> Generator[Progress, None, Measured]:
+    """Time decoding, encoding and both together; a few seconds each, nothing is written.
+
+    Parameters
+    ----------
+    opened
+        A project; None to time the encoder alone.
+    settings
+        Which backbone, windows and crops.
+    folder
+        Where the tokens would lie: its disk has to hold them.
+
+    Yields
+    ------
+    Progress in measurements.
+
+    Raises
+    ------
+    EthoPrismError
+        If the backbone cannot be had.
+    """
+    yield Progress(0, 3, "reading the backbone")
+    backbone, stand_in = load_or_stand_in(settings)
+    s = settings
+    from ethoprism.extract import token_key
+
+    key = token_key(backbone.card, hop=s.hop, step=s.step, pooling=s.pooling, crop=s.crop)
+    yield Progress(0, 3, "timing the encoder")
+    encoder = speed.encoding(backbone, key)
+    decoding: dict[str, float] = {}
+    estimate: Estimate | None = None
+    if opened is not None and opened.entries:
+        yield Progress(1, 3, "timing the decoder")
+        decoding = _decoding(opened)
+        yield Progress(2, 3, "timing both together")
+        estimate = yield from estimate_extraction(opened, backbone)
+        estimate = replace(estimate, free_bytes=free_bytes(folder))
+    yield Progress(3, 3)
+    return Measured(backbone.card.label, stand_in, "jax", encoder, decoding, estimate)
 
 
 def project(opened: Project) -> tuple[list[Finding], list[AnimalSize]]:
@@ -132,6 +225,48 @@ def animal_size(entry: Entry, track: Track, settings: Settings, grid: int) -> An
         patches_across(length, max(region.height, region.width), grid) if region else nan,
         patches_across(length, size, grid) if size else nan,
     )
+
+
+def of_measurements(measured: Measured) -> Iterator[Finding]:
+    """What the measurements say that a person should know before the extraction."""
+    if measured.stand_in:
+        yield Finding(
+            f"The weights of {measured.backbone.removesuffix(' (untrained)')} are not on this "
+            "computer; its speed was measured with others of the same shape",
+            "'ethoprism extract' downloads them.",
+        )
+    estimate = measured.estimate
+    if estimate is None:
+        return
+    for name, error in estimate.skipped:
+        yield Finding(f"{name} would be left out: {error}", warning=True)
+    if not estimate.fits:
+        yield Finding(
+            f"The tokens take {estimate.bytes_left / 1e9:,.1f} GB, and "
+            f"{estimate.free_bytes / 1e9:,.1f} GB are free",
+            "Store fewer with --pooling 1 or a larger --step, or put the project on another disk.",
+            True,
+        )
+
+
+def free_bytes(folder: Path) -> int:
+    """Free on the disk that holds a folder."""
+    return shutil.disk_usage(folder).free
+
+
+def _decoding(opened: Project) -> dict[str, float]:
+    """Frames a second that are decoded of the longest recording of each kind."""
+    longest: dict[tuple[str, str, int, int], Entry] = {}
+    for entry in sorted(opened.entries, key=lambda entry: -entry.n_frames):
+        suffix = entry.path.rpartition(".")[2].lower()
+        longest.setdefault((entry.reader, suffix, entry.height, entry.width), entry)
+    found = {}
+    for entry in list(longest.values())[:MOST_KINDS]:
+        try:
+            found[entry.id] = speed.decoding(opened.recording(entry.id))
+        except EthoPrismError:
+            continue  # the estimate says why
+    return found
 
 
 def _key(settings: Settings, findings: list[Finding]) -> TokenKey:
@@ -261,11 +396,3 @@ def _subject_names(opened: Project) -> Iterator[Finding]:
                 "Name them alike: ethoprism track import … --replace --rename OLD=NEW",
                 True,
             )
-
-
-def _memory_bytes() -> int:
-    """Memory of this computer; 0 where the system does not say."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):  # Windows has no sysconf
-        return 0

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
+from typing import Any
 
 import numpy as np
 
@@ -14,20 +15,44 @@ from ethoprism.crops import CropPath, cut
 from ethoprism.recording import Recording, open_frames
 from ethoprism.windows import WindowGrid
 
+_AHEAD = 4  # batches that wait for the encoder
+
 
 class FramesAhead:
-    """A thread that decodes and preprocesses batches of sampled frames ahead of the encoder."""
+    """A thread that decodes and preprocesses batches of sampled frames ahead of the encoder.
+
+    Parameters
+    ----------
+    recording, grid
+        The recording, and which of its frames are sampled.
+    size
+        Height and width of the frames that the encoder sees, in pixels.
+    batch
+        Frames in a batch.
+    crop
+        Where each frame is cut; None for whole frames.
+    to_device
+        What brings a batch to where it is encoded; called in the thread, so that the next batch
+        travels while the encoder computes. None leaves it as it is.
+    """
 
     def __init__(
-        self, recording: Recording, grid: WindowGrid, size: int, batch: int, crop: CropPath | None
+        self,
+        recording: Recording,
+        grid: WindowGrid,
+        size: int,
+        batch: int,
+        crop: CropPath | None,
+        to_device: Callable[[np.ndarray], Any] | None = None,
     ):
         self.crop = crop
         self.recording = recording
         self.grid = grid
         self.size = size
         self.batch = batch
-        self._queue: queue.Queue[tuple[int, np.ndarray, np.ndarray] | BaseException] = queue.Queue(
-            maxsize=4
+        self._to_device = to_device
+        self._queue: queue.Queue[tuple[int, Any, np.ndarray] | BaseException] = queue.Queue(
+            maxsize=_AHEAD
         )
         self._cancelled = threading.Event()
         self._thread: threading.Thread | None = None
@@ -42,11 +67,12 @@ class FramesAhead:
                 self._drain()
                 self._thread.join(timeout=0.05)
 
-    def chunks(self, first: int, last: int) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    def chunks(self, first: int, last: int) -> Iterator[tuple[int, Any, np.ndarray]]:
         """Batches ``first`` to ``last`` (excluded) as ``(index, frames, valid)``.
 
-        ``frames`` is uint8 ``[batch, size, size, 3]``, zero where a frame is damaged, has no crop
-        or is past the end; ``valid`` covers the frames that the recording has.
+        ``frames`` is uint8 ``[batch, size, size, 3]``, or what ``to_device`` made of that: zero
+        where a frame is damaged, has no crop or is past the end. ``valid`` covers the frames that
+        the recording has.
         """
         self._thread = threading.Thread(
             target=self._decode, args=(first, last), name="decoder", daemon=True
@@ -75,7 +101,8 @@ class FramesAhead:
                         if frame is not None and (self.crop is None or self.crop.valid[number]):
                             images[i] = preprocess(self._part(number, frame), self.size)
                             valid[i] = True
-                    if not self._offer((chunk, images, valid)):
+                    sent = images if self._to_device is None else self._to_device(images)
+                    if not self._offer((chunk, sent, valid)):
                         return
         except BaseException as error:  # handed to the thread that consumes
             self._offer(error)
@@ -86,7 +113,7 @@ class FramesAhead:
         top, left = self.crop.top_left[number].tolist()
         return cut(frame, top, left, self.crop.size)
 
-    def _offer(self, item: tuple[int, np.ndarray, np.ndarray] | BaseException) -> bool:
+    def _offer(self, item: tuple[int, Any, np.ndarray] | BaseException) -> bool:
         while not self._cancelled.is_set():
             try:
                 self._queue.put(item, timeout=0.1)

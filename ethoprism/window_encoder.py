@@ -24,6 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from ethoprism.backbones.devices import divided, everywhere, fitting, free_bytes
 from ethoprism.backbones.spec import Backbone, BackboneCard, Embeds, Features, platform
 from ethoprism.errors import EthoPrismError
 from ethoprism.windows import WindowGrid
@@ -79,11 +80,37 @@ class Batches:
 
 
 def default_batches(card: BackboneCard) -> Batches:
-    """Batch shapes that suit the device: small ones stay in a CPU's cache, large fill a GPU."""
+    """Batch shapes that suit the device: small ones stay in a CPU's cache, large fill a GPU.
+
+    They are multiples of the number of devices. On a GPU they are as large as its free memory
+    allows, in powers of two.
+    """
     small = card.grid**2 * card.width < 64 * 256
+    devices, free = jax.local_device_count(), free_bytes()
     if platform() == "cpu":
-        return Batches(frames=16, windows=4) if small else Batches(frames=4, windows=1)
-    return Batches(frames=128, windows=32) if small else Batches(frames=64, windows=8)
+        frames, windows = (16, 4) if small else (4, 1)
+        return Batches(frames * devices, windows * devices)
+    if free is None:
+        frames, windows = (128, 32) if small else (64, 8)
+        return Batches(frames * devices, windows * devices)
+    of_frame, of_window = _activation_bytes(card)
+    return Batches(
+        fitting(of_frame, free, 512 if small else 128, devices),
+        fitting(of_window, free, 128 if small else 16, devices),
+    )
+
+
+def _activation_bytes(card: BackboneCard) -> tuple[int, int]:
+    """About what a transformer keeps at once of a frame in space, and of a window in time.
+
+    Per token: the tokens, their norm, queries, keys, values, what was mixed, and four times their
+    width in the feed-forward, twice; and attention logits, of heads with 64 features, twice.
+    """
+    tokens, heads = card.grid**2, max(card.width // 64, 1)
+    per_token = 4 * card.width * 14
+    of_frame = tokens * (per_token + 8 * heads * tokens)
+    of_window = card.frames * tokens * (per_token + 8 * heads * card.frames)
+    return of_frame, of_window
 
 
 class WindowEncoder:
@@ -193,15 +220,17 @@ class WindowEncoder:
             self.valid[rows] = valid
             features = self.backbone.spatial(frames, shared=overlap)
             ring = self._empty(features) if ring is None else ring
-            ring = _put(ring, features, chunk * n_frames % self.ring_rows)
+            # Every device needs the frames of its windows, and these lie anywhere.
+            ring = _put(ring, everywhere(features), chunk * n_frames % self.ring_rows)
             while group < groups.stop and self._rows_needed(group) <= rows.stop:
                 yield self._encode(ring, group)
                 group += 1
 
     def _empty(self, features: Features) -> Features:
-        return jax.tree.map(
-            lambda x: jnp.zeros((self.ring_rows, *x.shape[1:]), x.dtype), features
-        )
+        def empty(x: Array | np.ndarray) -> Array:
+            return jnp.zeros((self.ring_rows, *x.shape[1:]), x.dtype)
+
+        return everywhere(jax.tree.map(empty, features))
 
     def _rows_needed(self, group: int) -> int:
         last = min((group + 1) * self.batches.windows, self.grid.n_windows) - 1
@@ -212,7 +241,7 @@ class WindowEncoder:
         rows = windows[:, None] * self.grid.hop + np.arange(self.grid.length)
         inside = rows < self.grid.n_sampled
         padding = ~(inside & self.valid[np.minimum(rows, self.grid.n_sampled - 1)])
-        features = _take(ring, rows % self.ring_rows)
+        features = _take(ring, divided(rows % self.ring_rows))
         card = self.backbone.card
         kept = None
         # Embeddings are of whole windows, so all their tokens are needed.

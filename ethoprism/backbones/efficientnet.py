@@ -24,6 +24,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, UInt8
 
+from ethoprism.backbones.devices import divided, everywhere
 from ethoprism.backbones.spec import BackboneCard, Kept, Positions
 from ethoprism.backbones.torch_file import read_torch_file
 from ethoprism.backbones.weights import fingerprint
@@ -87,13 +88,17 @@ class EfficientNetLite0:
     """
 
     def __init__(self, parameters: Parameters, card: BackboneCard):
-        self._parameters = parameters
+        self._parameters = everywhere(parameters)
         self._card = card
 
     @property
     def card(self) -> BackboneCard:
         """What identifies the backbone."""
         return self._card
+
+    def to_device(self, frames: UInt8[np.ndarray, "n size size 3"]) -> Array:
+        """Frames where `spatial` wants them: shared out over the devices."""
+        return divided(frames)
 
     def spatial(
         self, frames: UInt8[Array | np.ndarray, "n size size 3"], *, shared: bool = False
@@ -102,7 +107,7 @@ class EfficientNetLite0:
         if frames.shape[1:] != (INPUT_SIZE, INPUT_SIZE, 3):
             expected = (INPUT_SIZE, INPUT_SIZE, 3)
             raise ValueError(f"expected frames of {expected}, got {frames.shape[1:]}")
-        return frame_tokens(self._parameters, jnp.asarray(frames))
+        return frame_tokens(self._parameters, divided(frames))
 
     def temporal(
         self,

@@ -21,7 +21,7 @@ from ethoprism.backbones.layers import (
     Projected,
     TransformerStack,
     image_to_patches,
-    narrower,
+    multiply_in,
     resize_positions,
 )
 
@@ -79,9 +79,8 @@ TINY = EncoderConfig(6, (4, 4, 4), 32, 2, 2, 4, 128, input_size=24)
 class VideoPrismEncoder(nnx.Module):
     """Tokens of a video, each frame's patches row by row.
 
-    Activations have the dtype of the frames. Products are computed from operands in the narrower
-    of its and the parameters' dtypes: float32 frames and bfloat16 kernels make bfloat16 products
-    with float32 sums and activations.
+    Activations have the dtype of the frames, and so have the operands of products if no other
+    dtype is given for these. Sums are float32.
 
     Parameters
     ----------
@@ -91,9 +90,18 @@ class VideoPrismEncoder(nnx.Module):
         Source of the initial parameters (fan-in scaled normal; norms and biases zero).
     unroll
         Whether the layers are written out instead of scanned; see `layers.TransformerStack`.
+    operands
+        dtype of the operands of products; see `layers.multiply_in`.
     """
 
-    def __init__(self, config: EncoderConfig, *, rngs: nnx.Rngs, unroll: bool = False):
+    def __init__(
+        self,
+        config: EncoderConfig,
+        *,
+        rngs: nnx.Rngs,
+        unroll: bool = False,
+        operands: str | None = None,
+    ):
         frames, rows, columns = config.pos_emb_shape
         pixels = config.patch_size * config.patch_size * 3
         self.config = config
@@ -104,6 +112,8 @@ class VideoPrismEncoder(nnx.Module):
         self.temporal_position = _position(rngs, frames, config.width)
         self.temporal_stack = _stack(config, config.temporal_layers, rngs, unroll)
         self.temporal_norm = LayerNorm(config.width)
+        if operands is not None:
+            multiply_in(self, operands)
 
     def spatial(
         self,
@@ -196,7 +206,7 @@ class VideoPrismEncoder(nnx.Module):
         return values[:, :, 0], values[:, :, 1], values[:, :, 2]
 
     def _product(self, x: Array, matrix: Array) -> Array:
-        operand = narrower(x.dtype, self.patches.kernel[...].dtype)
+        operand = self.temporal_stack.layers.attention.operands or x.dtype
         return lax.dot_general(
             x.astype(operand),
             matrix.astype(operand),

@@ -3,6 +3,9 @@
 Every module takes a ``stack`` of leading axes for its parameters: ``()`` for a single layer,
 ``(12,)`` for twelve layers kept together, which is the layout of the released ``x_layers``.
 
+`project`, `gelu`, `softmax` and `layer_norm` are compiled functions of their own so that their
+names stand in the jaxpr, where `openvino_graph` finds them; XLA writes them out again.
+
 Source: arXiv 2402.13217, section 3 and appendix A; the numbers were compared with the official
 implementation (``tests/golden/videoprism``).
 """
@@ -10,11 +13,11 @@ implementation (``tests/golden/videoprism``).
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Literal
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 from jax import lax
 from jaxtyping import Array, Bool, Float
@@ -37,36 +40,66 @@ NormPolicy = Literal["pre", "primer_hybrid"]
 """``pre`` norms what goes into attention and feed-forward, ``primer_hybrid`` what comes out too."""
 
 
+@partial(jax.jit, static_argnums=(3, 4, 5))
 def project(
-    x: Array, w: Array, b: Array, x_axes: tuple[int, ...], w_axes: tuple[int, ...]
+    x: Array,
+    w: Array,
+    b: Array,
+    x_axes: tuple[int, ...],
+    w_axes: tuple[int, ...],
+    operands: str | None = None,
 ) -> Array:
     """``x`` times ``w`` over the given axes, plus ``b``: summed in float32, in ``x``'s dtype.
 
-    Both are brought to the narrower of their dtypes. So bfloat16 weights make bfloat16 products of
-    float32 activations, which stay float32 between the products: half the error of activations
-    that are rounded as well, at no cost worth the name.
-
-    The accumulator is asked for explicitly because a plain bfloat16 product is slower than
-    float32 on CPUs, while bfloat16 operands with a float32 sum are two to four times faster.
+    Both are brought to the dtype ``operands``, by default that of ``x``. The accumulator is asked
+    for explicitly because a plain bfloat16 product is slower than float32 on CPUs, while bfloat16
+    operands with a float32 sum are two to four times faster.
     """
-    operand = narrower(x.dtype, w.dtype)
+    dtype = operands or x.dtype
     product = lax.dot_general(
-        x.astype(operand),
-        w.astype(operand),
+        x.astype(dtype),
+        w.astype(dtype),
         ((x_axes, w_axes), ((), ())),
         preferred_element_type=jnp.float32,
     )
     return (product + b.astype(jnp.float32)).astype(x.dtype)
 
 
-def narrower(first: np.dtype, second: np.dtype) -> np.dtype:
-    """The dtype of fewer bits; the first one of two alike."""
-    return second if second.itemsize < first.itemsize else first
+def multiply_in(module: nnx.Module, operands: str) -> None:
+    """Sets the dtype of the operands of all products in a module.
+
+    Activations keep the dtype of what came in. With float32 activations and bfloat16 operands the
+    error is half that of activations that are rounded as well, and as fast.
+    """
+    for _, part in nnx.iter_modules(module):
+        if isinstance(part, Linear | HeadProjection | MergeProjection | SelfAttention):
+            part.operands = operands
 
 
+@jax.jit
 def gelu(x: Float[Array, "..."]) -> Float[Array, "..."]:
     """``x`` weighted by the normal distribution function: the exact GELU, not its tanh likeness."""
     return jax.nn.gelu(x, approximate=False)
+
+
+@jax.jit
+def softmax(logits: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Shares of one along the last axis."""
+    return jax.nn.softmax(logits, axis=-1)
+
+
+@jax.jit
+def layer_norm(
+    x: Float[Array, "*tokens width"], scale: Float[Array, "width"], bias: Float[Array, "width"]
+) -> Float[Array, "*tokens width"]:
+    """The arithmetic of `LayerNorm`."""
+    # Statistics of bfloat16 activations are taken in float32: 8 bits can't hold a variance.
+    wide = x.astype(jnp.float32)
+    centred = wide - jnp.mean(wide, axis=-1, keepdims=True)
+    variance = jnp.mean(jnp.square(centred), axis=-1, keepdims=True)
+    normed = centred * lax.rsqrt(variance + NORM_EPSILON)
+    scale, bias = scale.astype(jnp.float32), bias.astype(jnp.float32)
+    return (normed * (1.0 + scale) + bias).astype(x.dtype)
 
 
 def attend(
@@ -98,7 +131,7 @@ def attend(
         logits = logit_cap * jnp.tanh(logits / logit_cap)
     if masked is not None:
         logits = jnp.where(masked, jnp.float32(MASKED_LOGIT), logits)
-    weights = jax.nn.softmax(logits, axis=-1).astype(value.dtype)
+    weights = softmax(logits).astype(value.dtype)
     mixed = lax.dot_general(
         weights, value, (((3,), (2,)), per_row), preferred_element_type=jnp.float32
     )
@@ -113,13 +146,7 @@ class LayerNorm(nnx.Module):
         self.bias = nnx.Param(jnp.zeros((*stack, width)))
 
     def __call__(self, x: Float[Array, "*tokens width"]) -> Float[Array, "*tokens width"]:
-        # Statistics of bfloat16 activations are taken in float32: 8 bits can't hold a variance.
-        wide = x.astype(jnp.float32)
-        centred = wide - jnp.mean(wide, axis=-1, keepdims=True)
-        variance = jnp.mean(jnp.square(centred), axis=-1, keepdims=True)
-        normed = centred * lax.rsqrt(variance + NORM_EPSILON)
-        scale, bias = self.scale[...].astype(jnp.float32), self.bias[...].astype(jnp.float32)
-        return (normed * (1.0 + scale) + bias).astype(x.dtype)
+        return layer_norm(x, self.scale[...], self.bias[...])
 
 
 class Linear(nnx.Module):
@@ -128,9 +155,11 @@ class Linear(nnx.Module):
     def __init__(self, inputs: int, outputs: int, *, rngs: nnx.Rngs, stack: Stack = ()):
         self.kernel = nnx.Param(_fan_in_normal(rngs, (*stack, inputs, outputs), inputs))
         self.bias = nnx.Param(jnp.zeros((*stack, outputs)))
+        self.operands: str | None = None
 
     def __call__(self, x: Float[Array, "*tokens inputs"]) -> Float[Array, "*tokens outputs"]:
-        return project(x, self.kernel[...], self.bias[...], (x.ndim - 1,), (0,))
+        axes = ((x.ndim - 1,), (0,))
+        return project(x, self.kernel[...], self.bias[...], *axes, self.operands)
 
 
 class HeadProjection(nnx.Module):
@@ -139,11 +168,12 @@ class HeadProjection(nnx.Module):
     def __init__(self, width: int, heads: int, size: int, *, rngs: nnx.Rngs, stack: Stack = ()):
         self.w = nnx.Param(_fan_in_normal(rngs, (*stack, width, heads, size), width))
         self.b = nnx.Param(jnp.zeros((*stack, heads, size)))
+        self.operands: str | None = None
 
     def __call__(
         self, x: Float[Array, "batch tokens width"]
     ) -> Float[Array, "batch tokens heads size"]:
-        return project(x, self.w[...], self.b[...], (2,), (0,))
+        return project(x, self.w[...], self.b[...], (2,), (0,), self.operands)
 
 
 class MergeProjection(nnx.Module):
@@ -152,11 +182,12 @@ class MergeProjection(nnx.Module):
     def __init__(self, width: int, heads: int, size: int, *, rngs: nnx.Rngs, stack: Stack = ()):
         self.w = nnx.Param(_fan_in_normal(rngs, (*stack, width, heads, size), heads * size))
         self.b = nnx.Param(jnp.zeros((*stack, width)))
+        self.operands: str | None = None
 
     def __call__(
         self, x: Float[Array, "batch tokens heads size"]
     ) -> Float[Array, "batch tokens width"]:
-        return project(x, self.w[...], self.b[...], (2, 3), (1, 2))
+        return project(x, self.w[...], self.b[...], (2, 3), (1, 2), self.operands)
 
 
 class SelfAttention(nnx.Module):
@@ -171,6 +202,7 @@ class SelfAttention(nnx.Module):
         self.value = HeadProjection(width, heads, size, rngs=rngs, stack=stack)
         self.post = MergeProjection(width, heads, size, rngs=rngs, stack=stack)
         self.logit_cap = logit_cap
+        self.operands: str | None = None
 
     def __call__(
         self,
@@ -190,8 +222,9 @@ class SelfAttention(nnx.Module):
     ) -> Float[Array, "batch targets width"]:
         """The attention itself, from projections that include their biases."""
         query = query * (query.shape[-1] ** -0.5)
-        dtype, operand = query.dtype, narrower(query.dtype, self.post.w[...].dtype)
-        query, key, value = (heads_first(x.astype(operand)) for x in (query, key, value))
+        dtype = query.dtype
+        operands = self.operands or dtype
+        query, key, value = (heads_first(x.astype(operands)) for x in (query, key, value))
         found = attend(query, key, value, masked, self.logit_cap)
         return self.post(heads_first(found).astype(dtype))
 

@@ -18,7 +18,7 @@ from jaxtyping import Array, Bool, Float, Float32, Int
 
 from ethoprism.backbones.releases import find_tokenizer, find_weights
 from ethoprism.backbones.spec import BackboneCard
-from ethoprism.backbones.text import TextConfig, TextEncoder, l2_normalised
+from ethoprism.backbones.text import TextEncoder, l2_normalised
 from ethoprism.backbones.tokenizer import Tokenizer
 from ethoprism.backbones.video_text import (
     LVT_BASE,

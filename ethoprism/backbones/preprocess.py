@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image
+
+from ethoprism.backbones.lanczos import resize
 
 PREPROCESS_VERSION = 1
 """Raised whenever the pixels that reach the encoder change; it belongs to the tokens' key."""
@@ -35,5 +36,4 @@ def preprocess(
         )
     if size < 1:
         raise ValueError(f"expected a size of at least 1 px, got {size}")
-    image = Image.fromarray(np.ascontiguousarray(frame))
-    return np.array(image.resize((size, size), resample=Image.Resampling.LANCZOS))
+    return resize(np.ascontiguousarray(frame), size)

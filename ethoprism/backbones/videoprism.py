@@ -21,6 +21,7 @@ from flax import nnx
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, UInt8
 
+from ethoprism.backbones.devices import divided, everywhere
 from ethoprism.backbones.encoder import BASE, LARGE, EncoderConfig, VideoPrismEncoder
 from ethoprism.backbones.releases import find_weights
 from ethoprism.backbones.spec import BackboneCard, Features, Kept, Positions
@@ -61,13 +62,17 @@ class VideoPrismBackbone:
         self, config: EncoderConfig, state: nnx.State, card: BackboneCard, *, unroll: bool = False
     ):
         self._card = card
-        self._graph, _ = _abstract(config, unroll)
-        self._state = state
+        self._graph, _ = _abstract(config, card.precision, unroll)
+        self._state = everywhere(state)
 
     @property
     def card(self) -> BackboneCard:
         """What identifies the backbone."""
         return self._card
+
+    def to_device(self, frames: UInt8[np.ndarray, "n size size 3"]) -> Array:
+        """Frames where `spatial` wants them: shared out over the devices."""
+        return divided(frames)
 
     def spatial(
         self, frames: UInt8[Array | np.ndarray, "n size size 3"], *, shared: bool = False
@@ -90,7 +95,7 @@ class VideoPrismBackbone:
         if frames.shape[1:] != (size, size, 3):
             raise ValueError(f"expected frames of ({size}, {size}, 3), got {frames.shape[1:]}")
         return spatial_tokens(
-            self._graph, self._card.precision, self._state, jnp.asarray(frames), shared
+            self._graph, self._card.precision, self._state, divided(frames), shared
         )
 
     def temporal(
@@ -116,8 +121,8 @@ class VideoPrismBackbone:
             self._graph,
             self._card.precision,
             self._state,
-            jax.tree.map(jnp.asarray, features),
-            jnp.asarray(padding),
+            jax.tree.map(divided, features),
+            divided(padding),
             kept,
             positions,
         )
@@ -197,7 +202,7 @@ def build_backbone(
             expected=" or ".join(PRECISIONS),
             found=precision,
         )
-    _, abstract = _abstract(config)
+    _, abstract = _abstract(config, precision)
     source = parameters(state_layout(abstract, ENCODER_NAMES))
     state, sha256 = fill_state(abstract, ENCODER_NAMES, source)
     state = narrowed(state, precision)
@@ -255,10 +260,13 @@ def _released(
 
 
 def _abstract(
-    config: EncoderConfig, unroll: bool = False
+    config: EncoderConfig, precision: str, unroll: bool = False
 ) -> tuple[nnx.GraphDef[VideoPrismEncoder], nnx.State]:
     """The encoder's graph and the shapes of its parameters, without allocating them."""
-    encoder = nnx.eval_shape(lambda: VideoPrismEncoder(config, rngs=nnx.Rngs(0), unroll=unroll))
+    operands = None if precision == "float32" else precision
+    encoder = nnx.eval_shape(
+        lambda: VideoPrismEncoder(config, rngs=nnx.Rngs(0), unroll=unroll, operands=operands)
+    )
     graph, state = nnx.split(encoder)
     return graph, state
 

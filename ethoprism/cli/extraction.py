@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,6 +16,9 @@ from ethoprism.cli.common import (
     require_recordings,
 )
 
+if TYPE_CHECKING:
+    from ethoprism.project import Project
+
 
 @app.command()
 def extract(
@@ -23,6 +27,18 @@ def extract(
     estimate: Annotated[
         bool, typer.Option("--estimate", help="Say what it would take, and stop.")
     ] = False,
+    dask: Annotated[
+        str,
+        typer.Option(
+            "--dask",
+            metavar="local|ADDRESS",
+            help="Share the work out: 'local' uses every GPU of this computer, or its cores; "
+            "an address such as tcp://10.0.0.5:8786 uses that scheduler's workers.",
+        ),
+    ] = "",
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, help="Number of workers of --dask local.")
+    ] = None,
 ) -> None:
     """Extract the tokens of recordings; goes on where it stopped."""
     from ethoprism import console, workflow
@@ -30,20 +46,56 @@ def extract(
     opened = open_project(project)
     require_recordings(opened)
     console.follow(workflow.fetch_weights(opened.settings), "Downloading")
+    if dask:
+        _extract_on_workers(opened, dask, workers, recording or ())
+        return
+    if workers is not None:
+        raise typer.BadParameter("it goes together with --dask local: --workers")
     backbone = workflow.load_backbone(opened.settings)
     introduce(backbone.card)
     if estimate:
         from ethoprism.estimate import estimate_extraction
 
         steps = estimate_extraction(opened, backbone, recording or ())
-        _print_estimate(console.follow(steps, "Measuring"))
+        print_estimate(console.follow(steps, "Measuring"))
         return
     console.follow(workflow.extract_tokens(opened, backbone, recording or ()), "Extracting")
     key = workflow.project_key(opened, backbone)
     console.say(f"Tokens are complete in {opened.folder / 'tokens' / key.digest}")
 
 
-def _print_estimate(estimate: Any) -> None:
+def _extract_on_workers(
+    project: Project, where: str, workers: int | None, recordings: Sequence[str]
+) -> None:
+    from ethoprism import console, workflow
+    from ethoprism.cluster import require_dask
+
+    require_dask()
+    import jax
+
+    from ethoprism.cluster.connection import LOCAL, connect, outside
+    from ethoprism.cluster.run import extract_on_workers
+
+    if where != LOCAL and outside(where):
+        console.note(
+            f"{where} is not encrypted: whoever reaches that port can run programs as you. "
+            "Use it inside a network that you trust, or tls://."
+        )
+    # GPUs are the workers'; this process only reads which weights there are.
+    jax.config.update("jax_platforms", "cpu")
+    backbone = workflow.load_backbone(project.settings)
+    introduce(backbone.card)
+    with connect(where, workers) as client:
+        steps = extract_on_workers(project, backbone, client, recordings)
+        fleet = console.follow(steps, "Extracting")
+    console.say(f"Computed by {fleet.text}")
+    console.notes(fleet.remarks)
+    key = workflow.project_key(project, backbone)
+    console.say(f"Tokens are complete in {project.folder / 'tokens' / key.digest}")
+
+
+def print_estimate(estimate: Any) -> None:
+    """Print what an `ethoprism.estimate.Estimate` says."""
     import pandas as pd
 
     from ethoprism import console

@@ -288,7 +288,8 @@ class _Ended:
 
 
 def _result(future: Future) -> Any:
-    from distributed import FutureCancelledError, KilledWorker
+    from distributed import KilledWorker
+    from distributed.client import FutureCancelledError
 
     try:
         return future.result()

@@ -123,15 +123,15 @@ def apart(
     allowed
         Which moments may be taken at all.
     """
-    allowed = np.ones(len(start), bool) if allowed is None else allowed.copy()
+    free = np.ones(len(start), bool) if allowed is None else allowed.copy()
     chosen: list[int] = []
     for i in order.tolist():
         if len(chosen) == count:
             break
-        if allowed[i]:
+        if free[i]:
             chosen.append(i)
             same = recording == recording[i]
-            allowed &= ~(same & near(start, stop, start[i], stop[i], zone))
+            free &= ~(same & near(start, stop, float(start[i]), float(stop[i]), zone))
     return chosen
 
 
@@ -144,8 +144,8 @@ def recording_numbers(moments: Moments) -> Int64[np.ndarray, " units"]:
 def near(
     start: np.ndarray,
     stop: np.ndarray,
-    first: float | np.number | int,
-    last: float | np.number | int,
+    first: float | int,
+    last: float | int,
     zone: float | int,
 ) -> Bool[np.ndarray, " moments"]:
     """Which moments overlap ``first`` to ``last``, or lie less than ``zone`` from it."""

@@ -56,8 +56,14 @@ class AttentiveHead(AttentivePoolingHead):
         dropout, key
             In training: share of the pooled features that are set to 0, drawn with the key.
         """
+        score, values = self.rows(x)
+        return self.mixed(score, values, valid, context, dropout=dropout, key=key)
+
+    def rows(
+        self, x: Float[Array, "batch rows tokens features"]
+    ) -> tuple[Float[Array, "batch rows heads"], Float[Array, "batch rows heads size"]]:
+        """What a window needs of each row: how strongly it answers the query, and its values."""
         pooler = self.pooler
-        batch, rows = x.shape[:2]
         learned = pooler.learned_query[...]
         query = per_dim_scale(pooler.query(learned[None]), pooler.scale[...])[0, 0]
         asked = jnp.einsum("dnh,nh->dn", pooler.key.w[...], query)
@@ -65,12 +71,29 @@ class AttentiveHead(AttentivePoolingHead):
         logits = jnp.einsum("brtd,dn->brtn", x, asked) + offset
         score = jax.nn.logsumexp(logits, axis=2)
         average = jnp.einsum("brtn,brtd->brnd", jnp.exp(logits - score[:, :, None]), x)
-        values = jnp.einsum("brnd,dnh->brnh", average, pooler.value.w[...]) + pooler.value.b[...]
+        # One product a head: as one product of all heads, XLA rearranges both sides, which takes
+        # longer than the product itself.
+        weights = jnp.moveaxis(pooler.value.w[...], 1, 0)
+        values = jnp.stack([average[:, :, i] @ w for i, w in enumerate(weights)], axis=2)
+        return score, values + pooler.value.b[...]
+
+    def mixed(
+        self,
+        score: Float[Array, "batch rows heads"],
+        values: Float[Array, "batch rows heads size"],
+        valid: Bool[Array, "batch rows"],
+        context: int,
+        *,
+        dropout: float = 0.0,
+        key: Array | None = None,
+    ) -> Float[Array, "batch inner behaviours"]:
+        """Logits from what `rows` gives."""
+        batch, rows = valid.shape
         around = np.arange(rows - 2 * context)[:, None] + np.arange(2 * context + 1)
         masked = jnp.where(valid[:, :, None], score, jnp.float32(MASKED_LOGIT))
         weights = jax.nn.softmax(masked[:, around], axis=2)
         mixed = jnp.einsum("bwon,bwonh->bwnh", weights, values[:, around])
-        pooled = pooler.norm(pooler.post(mixed.reshape(-1, 1, *mixed.shape[2:])))
+        pooled = self.pooler.norm(self.pooler.post(mixed.reshape(-1, 1, *mixed.shape[2:])))
         pooled = _drop(pooled.reshape(batch, len(around), -1), dropout, key)
         return self.projection(pooled)
 

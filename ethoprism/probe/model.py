@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
@@ -28,6 +29,7 @@ from ethoprism.probe.losses import Groups
 
 _HEAD_SIZE = 64
 TEMPORAL_CONTEXT = 15
+_PIECE_ROWS = 34
 
 
 @dataclass(frozen=True)
@@ -162,8 +164,40 @@ class ProbeNetwork(nnx.Module):
         dropout, key
             In training: share of features that are set to 0, drawn with the key.
         """
+        head, context = self.head, self.shape.context
+        if isinstance(head, AttentiveHead) and key is None:
+            return head.mixed(*self._pooled_rows(head, inputs, valid), valid[:, 1:], context)
         x = self.standardise(self.features(inputs, valid))
-        return self.head.windows(x, valid[:, 1:], self.shape.context, dropout=dropout, key=key)
+        return head.windows(x, valid[:, 1:], context, dropout=dropout, key=key)
+
+    def _pooled_rows(
+        self,
+        head: AttentiveHead,
+        inputs: Shaped[Array, "batch rows tokens features"],
+        valid: Bool[Array, "batch rows"],
+    ) -> tuple[Float[Array, "batch rows-1 heads"], Float[Array, "batch rows-1 heads size"]]:
+        """`AttentiveHead.rows` of rows 1 to the last, a few rows at a time.
+
+        What lies between tokens and values is many times as large as both; of a few rows it stays
+        in the processor's cache, which halves the time of a prediction.
+        """
+        batch, n = inputs.shape[0], inputs.shape[1] - 1
+        pieces = -(-n // _PIECE_ROWS)
+        lacking = pieces * _PIECE_ROWS - n
+        x = jnp.pad(inputs, ((0, 0), (0, lacking), (0, 0), (0, 0)))
+        known = jnp.pad(valid, ((0, 0), (0, lacking)))
+
+        def piece(start: Array) -> tuple[Array, Array]:
+            own = jax.lax.dynamic_slice_in_dim(x, start, _PIECE_ROWS + 1, axis=1)
+            there = jax.lax.dynamic_slice_in_dim(known, start, _PIECE_ROWS + 1, axis=1)
+            return head.rows(self.standardise(self.features(own, there)))
+
+        found = jax.lax.map(piece, _PIECE_ROWS * jnp.arange(pieces))
+        score, values = (
+            jnp.moveaxis(a, 0, 1).reshape(batch, pieces * _PIECE_ROWS, *a.shape[3:])[:, :n]
+            for a in found
+        )
+        return score, values
 
 
 def _head(shape: ProbeShape, rngs: nnx.Rngs) -> AttentiveHead | LinearHead | TemporalHead:

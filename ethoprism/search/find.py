@@ -25,6 +25,7 @@ from ethoprism.workflow import open_tokens, project_key
 
 Level = Literal["window", "frame"]
 _CHUNK = 8192
+_ROUNDING_S = 1e-6  # of presentation times
 
 
 @dataclass(frozen=True)
@@ -182,7 +183,7 @@ def search(
         start_s,
         stop_s,
         plan.count,
-        zone=float(gap),
+        zone=max(0.0, float(gap) - _ROUNDING_S),
     )
     return Found(query, plan, key, moments, scores, start_s, stop_s, tuple(listed))
 

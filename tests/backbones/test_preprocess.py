@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
+from ethoprism.backbones import lanczos
 from ethoprism.backbones.preprocess import preprocess
 
 
@@ -55,3 +58,42 @@ def test_layout_in_memory_does_not_matter():
 def test_a_size_of_nothing():
     with pytest.raises(ValueError, match="at least 1 px"):
         preprocess(_frame(9, 9), 0)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(2, 200), st.integers(2, 200), st.integers(2, 60))
+def test_the_compiled_resize_gives_pillows_pixels(height: int, width: int, size: int):
+    kernel = lanczos._kernel(height, width, size)
+    assert kernel is not None, "numba does not run here, or Pillow sums otherwise"
+    frame = _frame(height, width)
+    np.testing.assert_array_equal(kernel(frame), lanczos.with_pillow(frame, size))
+    # Full contrast overshoots 0 and 255, where sums are cut.
+    sharp = np.where(frame > 127, 255, 0).astype(np.uint8)
+    np.testing.assert_array_equal(kernel(sharp), lanczos.with_pillow(sharp, size))
+
+
+def test_a_resize_that_differs_from_pillows_is_not_used(monkeypatch: pytest.MonkeyPatch):
+    weights = lanczos._weights
+
+    def otherwise(n: int, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        first, count, values = weights(n, size)
+        return first, count, values + (values > 0).astype(np.int32) * 2000
+
+    monkeypatch.setattr(lanczos, "_weights", otherwise)
+    lanczos._kernel.cache_clear()
+    try:
+        assert lanczos._kernel(61, 61, 18) is None
+        frame = _frame(61, 61)
+        np.testing.assert_array_equal(preprocess(frame, 18), lanczos.with_pillow(frame, 18))
+    finally:
+        lanczos._kernel.cache_clear()
+
+
+def test_without_a_compiler_pillow_resizes(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(lanczos, "_compiled", lambda: None)
+    lanczos._kernel.cache_clear()
+    try:
+        frame = _frame(50, 70)
+        np.testing.assert_array_equal(preprocess(frame, 18), lanczos.with_pillow(frame, 18))
+    finally:
+        lanczos._kernel.cache_clear()

@@ -1,0 +1,135 @@
+"""Stage 2: a student that sees a part of a clip learns what a teacher says of it, and what moves.
+
+The direct form: of every visible patch a linear head tells the teacher's token and the patch's
+motion, and one on their mean tells the teacher's mean. It is several times faster than the form of
+the paper, with decoders (`decoders.py`), and is what `prism-nano` is made with.
+
+Source: arXiv 2402.13217, section 3.2, for masks, cosine losses and weights; the motion targets
+are this project's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ethoprism.backbones.encoder import EncoderConfig
+from ethoprism.pretrain.products import linear
+from ethoprism.pretrain.student import Parameters, encode
+
+HEAD = "head/"
+"""Prefix of the parameters that are not the student's."""
+
+_MOTION_SCALE = (0.1, 0.1, 0.1, 0.02)
+"""Where motion stops being linear: patches a frame for u, v, magnitude; grey levels of 1."""
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A part of a training: what is seen, how much of it, and at which rate.
+
+    Attributes
+    ----------
+    name
+        In the log; ``frames`` and ``clips`` by custom.
+    steps, batch
+        How many batches, of how many clips.
+    kept
+        Patches of 64 that are seen.
+    single
+        Whether one frame of each clip is seen, by the spatial layers alone.
+    rate, last_rate
+        Learning rate after the warm-up and at the end.
+    schedule
+        ``cosine`` falls from the one to the other; ``constant`` stays.
+    warmup
+        Steps.
+    motion
+        Weight of the motion targets.
+    """
+
+    name: str
+    steps: int
+    batch: int
+    kept: int
+    single: bool = False
+    rate: float = 5e-4
+    last_rate: float = 1e-5
+    schedule: Literal["cosine", "constant"] = "cosine"
+    warmup: int = 50
+    motion: float = 1.0
+
+
+def new_heads(seed: int, width: int, components: int) -> Parameters:
+    """Heads that say nothing yet."""
+    rng = np.random.default_rng([seed, 11])
+
+    def kernel(outputs: int) -> Array:
+        return jnp.asarray(rng.standard_normal((width, outputs)) * width**-0.5, jnp.float32)
+
+    return {
+        "head/token/kernel": kernel(components),
+        "head/token/bias": jnp.zeros(components),
+        "head/pooled/kernel": kernel(components),
+        "head/pooled/bias": jnp.zeros(components),
+        "head/motion/kernel": 0.1 * kernel(4),
+        "head/motion/bias": jnp.zeros(4),
+    }
+
+
+def losses(
+    parameters: Parameters,
+    config: EncoderConfig,
+    phase: Phase,
+    seen_frames: tuple[int, ...],
+    batch: dict[str, Array],
+    dtype: str,
+) -> tuple[Float[Array, ""], dict[str, Array]]:
+    """The loss of a batch, and its parts.
+
+    Parameters
+    ----------
+    parameters
+        Of the student, and of the heads under `HEAD`.
+    seen_frames
+        Frames of a clip that the teacher saw.
+    batch
+        ``frames``, ``visible``, ``teacher``, ``motion`` as in `batches.Batch`, and ``gain``,
+        ``offset`` of each clip's colours.
+    """
+    video = batch["frames"].astype(jnp.float32) / 255.0
+    video = (video - 0.5) * batch["gain"] + 0.5 + batch["offset"]
+    visible = batch["visible"]
+    tokens = encode(
+        parameters, config, video, visible, dtype=dtype, temporal=not phase.single
+    )
+    told = tokens if phase.single else tokens[:, jnp.asarray(seen_frames)]
+    wanted = jnp.take_along_axis(batch["teacher"], visible[:, None, :, None], axis=2)
+    token = _cosine_distance(_head(parameters, "token", told, dtype), wanted)
+    pooled = _cosine_distance(
+        _head(parameters, "pooled", told.mean(axis=2), dtype), batch["teacher"].mean(axis=2)
+    )
+    total, parts = token + pooled, {"token": token, "pooled": pooled}
+    if not phase.single:
+        motion = jnp.arcsinh(batch["motion"] / jnp.asarray(_MOTION_SCALE))
+        motion = jnp.take_along_axis(motion, visible[:, None, :, None], axis=2)
+        difference = _head(parameters, "motion", tokens, dtype) - motion
+        parts["motion"] = jnp.mean(jnp.sqrt(1.0 + jnp.square(difference)) - 1.0)
+        total = total + phase.motion * parts["motion"]
+    return total, {"loss": total, **parts}
+
+
+def _head(parameters: Parameters, name: str, x: Array, dtype: str) -> Array:
+    return linear(x, parameters[f"head/{name}/kernel"], parameters[f"head/{name}/bias"], dtype)
+
+
+def _cosine_distance(a: Array, b: Array) -> Array:
+    """1 minus the mean cosine over the last axis."""
+    product = jnp.sum(a * b, axis=-1)
+    lengths = jnp.sqrt(jnp.sum(a * a, axis=-1) * jnp.sum(b * b, axis=-1) + 1e-6)
+    return 1.0 - jnp.mean(product / lengths)
