@@ -49,9 +49,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from ethoprism import subjects, workflow
-from ethoprism.backbones.encoder import NANO
+from ethoprism import workflow
 from ethoprism.backbones.efficientnet import efficientnet_lite0
+from ethoprism.backbones.encoder import NANO
 from ethoprism.backbones.nano import NAME, prism_nano, untrained_parameters
 from ethoprism.backbones.spec import Backbone
 from ethoprism.backbones.videoprism import build_backbone
@@ -111,7 +111,7 @@ def main() -> None:
         began = time.perf_counter()
         result[f"backbone{contender.suffix}"] = contender.label
         if options.readout == "probe" and contender.backbone is not None:
-            result |= _with_probe(contender, options)
+            result |= _with_probe(contender, contender.backbone, options)
         else:
             for view in VIEWS[:1] if options.quick else VIEWS:
                 result |= _on_flies(contender, options, view)
@@ -227,7 +227,9 @@ def _blockwise(x: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 
 def _fitted(x: np.ndarray, truth: np.ndarray) -> Any:
-    return make_pipeline(StandardScaler(), LogisticRegression(C=STRENGTH, max_iter=500)).fit(x, truth)
+    return make_pipeline(StandardScaler(), LogisticRegression(C=STRENGTH, max_iter=500)).fit(
+        x, truth
+    )
 
 
 def _figures(name: str, truth: np.ndarray, probability: np.ndarray) -> dict[str, Any]:
@@ -235,8 +237,8 @@ def _figures(name: str, truth: np.ndarray, probability: np.ndarray) -> dict[str,
     low, high = _interval(truth, probability, roc_auc_score)
     ap_low, ap_high = _interval(truth, probability, average_precision_score)
     print(
-        f"  {name:32} AUC {auc:.3f} [{low:.3f}, {high:.3f}]  AP {ap:.3f} [{ap_low:.3f}, {ap_high:.3f}]"
-        f"  prevalence {truth.mean():.3f}",
+        f"  {name:32} AUC {auc:.3f} [{low:.3f}, {high:.3f}]  AP {ap:.3f} [{ap_low:.3f},"
+        f" {ap_high:.3f}]  prevalence {truth.mean():.3f}",
         flush=True,
     )
     return {
@@ -262,10 +264,10 @@ def _interval(
     return float(low), float(high)
 
 
-def _with_probe(contender: Contender, options: argparse.Namespace) -> dict[str, Any]:
+def _with_probe(
+    contender: Contender, backbone: Backbone, options: argparse.Namespace
+) -> dict[str, Any]:
     """The project's own probe on the flies: ten blocks, two held out at a time, several seeds."""
-    backbone = contender.backbone
-    assert backbone is not None
     result: dict[str, Any] = {}
     folds = [2] if options.quick else list(range(BLOCKS // 2))
     seeds = 1 if options.quick else options.seeds
@@ -311,9 +313,7 @@ def _on_arena(contender: Contender, options: argparse.Namespace) -> dict[str, An
     result: dict[str, Any] = {}
     print(f"{contender.label}, arena: {len(x)} windows in bouts, {len(z)} to test on")
     for n in shots:
-        scores = np.array(
-            [_few_shot(x, train, z, test, n, seed) for seed in range(options.seeds)]
-        )
+        scores = np.array([_few_shot(x, train, z, test, n, seed) for seed in range(options.seeds)])
         for b, name in enumerate(BEHAVIOURS):
             result[f"f1_arena_{name}_{n}{contender.suffix}"] = [
                 round(float(v), 4) for v in (scores[:, b].mean(), *_range(scores[:, b]))
@@ -322,7 +322,9 @@ def _on_arena(contender: Contender, options: argparse.Namespace) -> dict[str, An
         result[f"f1_arena_{n}{contender.suffix}"] = [
             round(float(v), 4) for v in (means.mean(), *_range(means))
         ]
-        each = "  ".join(f"{b} {s:.3f}" for b, s in zip(BEHAVIOURS, scores.mean(axis=0), strict=True))
+        each = "  ".join(
+            f"{b} {s:.3f}" for b, s in zip(BEHAVIOURS, scores.mean(axis=0), strict=True)
+        )
         print(f"  {n:3} bouts: mean F1 {means.mean():.3f} ± {means.std():.3f}   {each}", flush=True)
     return result
 

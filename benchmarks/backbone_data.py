@@ -196,9 +196,7 @@ def _cut_out(
     """Frames of the windows around (subject, middle frame), one window after the other."""
     times = np.arange(truth.n_frames) / truth.fps
     ways = [
-        follow_path(
-            truth.positions[:, s], times, crop_size(truth.body_lengths[:, s], MARGIN)
-        )
+        follow_path(truth.positions[:, s], times, crop_size(truth.body_lengths[:, s], MARGIN))
         for s in range(2)
     ]
     spans = [(s, range(m - FRAMES // 2, m + FRAMES // 2)) for s, m in wanted]

@@ -126,6 +126,7 @@ def extract(
     if store.complete:
         return
     _require_space(store, key, recording, on_disk)
+    store.sign(maker(backbone))
     batches = batches or default_batches(backbone.card)
     for first, last in runs(~store.done):
         blocks = encoded_blocks(
@@ -139,6 +140,25 @@ def extract(
             for rows in writer.finish():
                 on_disk += rows
                 yield Progress(on_disk, store.n_rows, recording.id)
+
+
+def maker(backbone: Backbone) -> dict[str, str]:
+    """Engine, version, device and precision that a backbone computes with, for `TokenStore.sign`.
+
+    A backbone that does not compute with JAX says so by a method ``engine_stamp``.
+    """
+    stamp = getattr(backbone, "engine_stamp", None)
+    if stamp is not None:
+        return dict(stamp())
+    import jax
+
+    device = jax.devices()[0]
+    return {
+        "engine": "jax",
+        "version": jax.__version__,
+        "device": " ".join(dict.fromkeys((device.platform, device.device_kind))),
+        "precision": backbone.card.precision,
+    }
 
 
 def _require_space(store: TokenStore, key: TokenKey, recording: Recording, on_disk: int) -> None:
@@ -211,7 +231,8 @@ def _kept_rows(
     run: WindowEncoder, recording: Recording, crop: CropPath | None, row: int, stop: int
 ) -> Iterator[Rows]:
     chunks, size = run.chunks(row, stop), run.backbone.card.input_size
-    with FramesAhead(recording, run.grid, size, run.batches.frames, crop) as ahead:
+    to_device = getattr(run.backbone, "to_device", None)
+    with FramesAhead(recording, run.grid, size, run.batches.frames, crop, to_device) as ahead:
         yield from run.kept_rows(ahead.chunks(chunks.start, chunks.stop), row, stop)
 
 

@@ -7,7 +7,7 @@ A plan (`arena_plan`) moves two bodies (`arena_motion`), whose parts (`arena_ana
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +15,13 @@ import numpy as np
 from ethoprism.errors import InputError
 from ethoprism.progress import Progress
 from ethoprism_datasets.arena_appearance import Appearance
+from ethoprism_datasets.arena_cuts import cuts
 from ethoprism_datasets.arena_files import RecordingFiles, recording_steps, write_recording
 from ethoprism_datasets.arena_labels import BEHAVIOURS, DEFINITIONS, SUBJECTS
+from ethoprism_datasets.arena_random import shots
 from ethoprism_datasets.arena_render import render
 from ethoprism_datasets.arena_truth import ArenaTruth, simulate
-from ethoprism_datasets.spec import Dataset
+from ethoprism_datasets.spec import Dataset, Shot
 
 __all__ = [
     "ARENA",
@@ -95,9 +97,22 @@ def _varied(look: Appearance, seed: int) -> Appearance:
     return Appearance.random(rng, **fixed)
 
 
+def clips(seed: int) -> Iterator[Shot]:
+    """Captioned clips without end, for pre-training: scripted animals of many forms, and mice.
+
+    Two of three are of `arena_random`, one is cut from the arena. Needs OpenCV.
+    """
+    scripted, cut = shots(seed), cuts(seed)
+    while True:
+        yield next(scripted)
+        yield next(cut)
+        yield next(scripted)
+
+
 ARENA = Dataset(
     name="arena",
     description="Simulated recordings of two mice in an arena, with the truth of every frame",
     licence="CC0-1.0",
     make=make,
+    clips=clips,
 )

@@ -21,7 +21,15 @@ _SHIFT = 4  # OpenCV draws at sixteenths of a pixel
 _LIGHT = np.array([-0.6, -0.8])
 
 PROFILES: dict[str, tuple[tuple[float, float], ...]] = {
-    "mouse": ((0, 0.05), (0.15, 0.15), (0.4, 0.17), (0.65, 0.12), (0.8, 0.10), (0.92, 0.06), (1, 0.02)),
+    "mouse": (
+        (0, 0.05),
+        (0.15, 0.15),
+        (0.4, 0.17),
+        (0.65, 0.12),
+        (0.8, 0.10),
+        (0.92, 0.06),
+        (1, 0.02),
+    ),
     "fly": (
         *((0, 0.03), (0.12, 0.12), (0.3, 0.145), (0.45, 0.10), (0.52, 0.12), (0.64, 0.15)),
         *((0.76, 0.10), (0.80, 0.07), (0.85, 0.15), (0.93, 0.14), (1, 0.05)),
@@ -30,11 +38,35 @@ PROFILES: dict[str, tuple[tuple[float, float], ...]] = {
         *((0, 0.03), (0.15, 0.13), (0.3, 0.11), (0.40, 0.03), (0.5, 0.07), (0.6, 0.07)),
         *((0.70, 0.03), (0.80, 0.10), (0.92, 0.09), (1, 0.04)),
     ),
-    "beetle": ((0, 0.06), (0.2, 0.23), (0.45, 0.27), (0.66, 0.24), (0.8, 0.17), (0.9, 0.11), (1, 0.04)),
+    "beetle": (
+        (0, 0.06),
+        (0.2, 0.23),
+        (0.45, 0.27),
+        (0.66, 0.24),
+        (0.8, 0.17),
+        (0.9, 0.11),
+        (1, 0.04),
+    ),
     "fish": ((0, 0.025), (0.2, 0.045), (0.45, 0.10), (0.7, 0.13), (0.85, 0.11), (1, 0.03)),
     "worm": ((0, 0.02), (0.1, 0.045), (0.5, 0.05), (0.9, 0.045), (1, 0.025)),
-    "bird": ((0, 0.06), (0.2, 0.10), (0.4, 0.20), (0.6, 0.20), (0.72, 0.12), (0.84, 0.12), (1, 0.05)),
-    "spider": ((0, 0.08), (0.2, 0.26), (0.45, 0.24), (0.56, 0.08), (0.7, 0.17), (0.9, 0.15), (1, 0.06)),
+    "bird": (
+        (0, 0.06),
+        (0.2, 0.10),
+        (0.4, 0.20),
+        (0.6, 0.20),
+        (0.72, 0.12),
+        (0.84, 0.12),
+        (1, 0.05),
+    ),
+    "spider": (
+        (0, 0.08),
+        (0.2, 0.26),
+        (0.45, 0.24),
+        (0.56, 0.08),
+        (0.7, 0.17),
+        (0.9, 0.15),
+        (1, 0.06),
+    ),
 }
 KINDS = tuple(PROFILES)
 
@@ -171,7 +203,9 @@ class Brush:
         base = np.array(form.colour)
         for share, bright in ((1.0, 1 - form.relief), (0.72, 1.0), (0.4, 1 + 0.7 * form.relief)):
             lifted = points + _LIGHT * (1 - share) * 0.4 * radii[:, None]
-            self._fill([_outline(lifted, angle, radii * share)], tuple(np.clip(base * bright, 0, 255)))
+            self._fill(
+                [_outline(lifted, angle, radii * share)], tuple(np.clip(base * bright, 0, 255))
+            )
         side = np.stack([-np.sin(angle), np.cos(angle)], axis=1)
         for place in np.linspace(0.08, 0.6, form.stripes):
             i = int(place * 16)
@@ -195,7 +229,9 @@ class Brush:
                 self._disc(points[14] + hand * aside * wide, size, form.eyes)
             if form.antennae:
                 elbow = points[16] + length * (0.10 * ahead + 0.08 * hand * aside)
-                end = elbow + length * (0.14 * ahead + 0.06 * hand * np.sin(pose.groom_phase) * aside)
+                end = elbow + length * (
+                    0.14 * ahead + 0.06 * hand * np.sin(pose.groom_phase) * aside
+                )
                 self._line(np.array([points[16], elbow, end]), form.second, 0.015 * length)
         if form.kind == "bird":
             beak = points[16] + np.array([aside * 0.03, ahead * 0.12, -aside * 0.03]) * length
@@ -215,8 +251,14 @@ class Brush:
                 turn += 0.3 * grooming * np.sin(pose.groom_phase + hand)
                 bearing = angle[i] + turn
                 reach = form.leg_length * pose.length
-                knee = points[i] + 0.5 * reach * _unit(bearing) + 0.4 * form.radii[i] * pose.length * _unit(bearing)
-                foot = knee + 0.55 * reach * _unit(bearing - hand * (0.5 if insect else 0.2) * (1 - lean))
+                knee = (
+                    points[i]
+                    + 0.5 * reach * _unit(bearing)
+                    + 0.4 * form.radii[i] * pose.length * _unit(bearing)
+                )
+                foot = knee + 0.55 * reach * _unit(
+                    bearing - hand * (0.5 if insect else 0.2) * (1 - lean)
+                )
                 wide = (0.028 if insect else 0.05) * pose.length
                 self._line(np.array([points[i], knee, foot]), form.second, wide)
 
@@ -226,10 +268,14 @@ class Brush:
         for hand, opening in ((-1.0, pose.right), (1.0, pose.left)):
             # Positive turns are clockwise to the eye: from the rear, the left wing opens with them.
             bearing = rear + hand * (0.16 + 1.4 * opening)
-            hinge = root + hand * 0.06 * pose.length * np.array([np.sin(angle[10]), -np.cos(angle[10])])
+            hinge = root + hand * 0.06 * pose.length * np.array(
+                [np.sin(angle[10]), -np.cos(angle[10])]
+            )
             t = np.linspace(0, 2 * np.pi, 24, endpoint=False)
             along = form.wing_length * pose.length * (0.5 - 0.5 * np.cos(t))
-            across = form.wing_width * pose.length * np.sin(t) * (0.6 + 0.6 * (0.5 - 0.5 * np.cos(t)))
+            across = (
+                form.wing_width * pose.length * np.sin(t) * (0.6 + 0.6 * (0.5 - 0.5 * np.cos(t)))
+            )
             u, v = _unit(bearing), _unit(bearing + np.pi / 2)
             blade = hinge + along[:, None] * u + across[:, None] * v
             self._fill([blade], form.wing_colour, form.wing_opaque)
@@ -238,7 +284,10 @@ class Brush:
 
     def _tail(self, form: Form, pose: Pose, points: np.ndarray, angle: np.ndarray) -> None:
         place = np.linspace(0, 1, 10)
-        sway = 0.5 * np.sin(pose.gait * 0.5 - 2.0 * place) * (0.3 + pose.pace) - 0.8 * pose.bend * place
+        sway = (
+            0.5 * np.sin(pose.gait * 0.5 - 2.0 * place) * (0.3 + pose.pace)
+            - 0.8 * pose.bend * place
+        )
         course = angle[0] + np.pi + sway
         step = form.tail * pose.length / 10
         line = points[0] + np.stack([np.cos(course), np.sin(course)], axis=1).cumsum(axis=0) * step
@@ -247,7 +296,9 @@ class Brush:
     def _fin(self, form: Form, pose: Pose, points: np.ndarray, angle: np.ndarray) -> None:
         back = angle[0] + np.pi + 0.6 * form.wave * np.sin(pose.gait - 1.0)
         length = pose.length
-        fan = np.array([points[1], *(points[0] + 0.2 * length * _unit(back + a) for a in (-0.45, 0, 0.45))])
+        fan = np.array(
+            [points[1], *(points[0] + 0.2 * length * _unit(back + a) for a in (-0.45, 0, 0.45))]
+        )
         self._fill([fan], form.second, 0.8)
 
     # Primitives

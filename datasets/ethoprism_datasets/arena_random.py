@@ -12,7 +12,6 @@ Drawing needs OpenCV (the extra ``pretrain``).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -29,31 +28,13 @@ from ethoprism_datasets.arena_scripts import (
     pair,
     solo,
 )
+from ethoprism_datasets.spec import Shot
 
 FRAMES = 8
 SIZE = 144
 _OVER = 2  # drawn at twice the size, so that edges are smooth
 _KIND_SHARES = (0.26, 0.30, 0.06, 0.12, 0.10, 0.04, 0.06, 0.06)
 _HUES = ("dark", "grey", "pale")
-
-
-@dataclass(frozen=True, eq=False)
-class Shot:
-    """A clip with its caption.
-
-    Attributes
-    ----------
-    frames
-        uint8 ``(frames, size, size, 3)``, RGB.
-    caption
-        What it shows, in one sentence.
-    facts
-        What the caption was made of: ``script``, ``kind``, ``rate``, ``length_px`` and so on.
-    """
-
-    frames: np.ndarray
-    caption: str
-    facts: dict[str, Any]
 
 
 def shots(seed: int, *, frames: int = FRAMES, size: int = SIZE) -> Iterator[Shot]:
@@ -102,7 +83,7 @@ def shot(rng: np.random.Generator, *, frames: int = FRAMES, size: int = SIZE) ->
         "length_px": length / _OVER,
         "animals": len(forms),
     }
-    return Shot(camera.exposed(np.stack(images)), caption, facts)
+    return Shot(exposed(rng, np.stack(images)), caption, facts)
 
 
 # Who, and what they do
@@ -229,7 +210,9 @@ class _Camera:
         start = self._offsets[n // 2]
         self._on_ground = np.clip(self._offsets - start + span / 2, 0, span)
         self._tilt = self._homography() if rng.random() < 0.3 else None
-        self._blur = float(np.exp(rng.uniform(np.log(0.3), np.log(2.6)))) if rng.random() < 0.6 else 0.0
+        self._blur = (
+            float(np.exp(rng.uniform(np.log(0.3), np.log(2.6)))) if rng.random() < 0.6 else 0.0
+        )
         self._light = self._field()
 
     def _homography(self) -> np.ndarray:
@@ -267,23 +250,28 @@ class _Camera:
             image = cv2.GaussianBlur(image, (0, 0), self._blur)
         return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
 
-    def exposed(self, images: np.ndarray) -> np.ndarray:
-        """Contrast, noise and compression, the same for all frames but for the noise; uint8."""
-        rng, cv2 = self._rng, self._cv2
-        x = 255.0 * (np.clip(images, 0, 255) / 255.0) ** float(np.exp(rng.normal(0, 0.3)))
-        gain = float(np.exp(rng.uniform(np.log(0.45), np.log(1.3))))
-        x = (x - x.mean()) * gain + x.mean() + rng.uniform(-40, 40)
-        x = x * np.exp(rng.normal(0, 0.012, (len(x), 1, 1, 1)) * (rng.random() < 0.4))
-        if rng.random() < 0.8:
-            noise = gain * float(np.exp(rng.uniform(np.log(0.4), np.log(10))))
-            grain = rng.standard_normal(x.shape[:3], dtype=np.float32)[..., None]
-            x = x + noise * grain
-        frames = np.clip(x, 0, 255).astype(np.uint8)
-        if rng.random() < 0.45:
-            quality = [int(cv2.IMWRITE_JPEG_QUALITY), int(rng.integers(18, 80))]
-            coded = [cv2.imencode(".jpg", f, quality)[1] for f in frames]
-            frames = np.stack([cv2.imdecode(c, cv2.IMREAD_COLOR) for c in coded])
-        return frames
+
+def exposed(rng: np.random.Generator, images: np.ndarray) -> np.ndarray:
+    """Contrast, noise and compression of a camera, the same for all frames but for the noise.
+
+    ``images`` is float32 ``(frames, height, width, 3)`` from 0 to 255; the result is uint8.
+    """
+    import cv2
+
+    x = 255.0 * (np.clip(images, 0, 255) / 255.0) ** float(np.exp(rng.normal(0, 0.3)))
+    gain = float(np.exp(rng.uniform(np.log(0.45), np.log(1.3))))
+    x = (x - x.mean()) * gain + x.mean() + rng.uniform(-40, 40)
+    x = x * np.exp(rng.normal(0, 0.012, (len(x), 1, 1, 1)) * (rng.random() < 0.4))
+    if rng.random() < 0.8:
+        noise = gain * float(np.exp(rng.uniform(np.log(0.4), np.log(10))))
+        grain = rng.standard_normal(x.shape[:3], dtype=np.float32)[..., None]
+        x = x + noise * grain
+    frames = np.clip(x, 0, 255).astype(np.uint8)
+    if rng.random() < 0.45:
+        quality = [int(cv2.IMWRITE_JPEG_QUALITY), int(rng.integers(18, 80))]
+        coded = [cv2.imencode(".jpg", f, quality)[1] for f in frames]
+        frames = np.stack([cv2.imdecode(c, cv2.IMREAD_COLOR) for c in coded])
+    return frames
 
 
 # The ground
@@ -304,7 +292,9 @@ def _ground(
         small = rng.standard_normal((full // grain + 2, full // grain + 2)).astype(np.float32)
         if rng.random() < 0.25:  # grain in one direction, as of wood
             small = np.repeat(small[:, :1], small.shape[1], axis=1)
-        rough += rng.uniform(0.2, 1.0) * cv2.resize(small, (full, full), interpolation=cv2.INTER_CUBIC)
+        rough += rng.uniform(0.2, 1.0) * cv2.resize(
+            small, (full, full), interpolation=cv2.INTER_CUBIC
+        )
     image += (float(rng.uniform(1, 16)) * rough)[..., None] * (1 + rng.normal(0, 0.2, 3) * tinted)
     for draw in (_grid, _litter, _wall, _dish, _shapes):
         if rng.random() < 0.3:

@@ -73,7 +73,9 @@ class Movement:
                 setattr(self, name, np.zeros(n))
         self.gaze = self.gaze + 0.05 * np.sin(rng.uniform(4, 12) * times + rng.uniform(0, 6))
         self.phase = 2 * np.pi * rng.uniform(3, 7) * times + rng.uniform(0, 6.3)
-        gone = np.concatenate([[0.0], np.cumsum(np.diff(times) * (self.speed[1:] + self.speed[:-1]) / 2)])
+        gone = np.concatenate(
+            [[0.0], np.cumsum(np.diff(times) * (self.speed[1:] + self.speed[:-1]) / 2)]
+        )
         self.gait = 2 * np.pi * gone * rng.uniform(1.5, 3.0) + rng.uniform(0, 6.3)
         return self
 
@@ -102,7 +104,9 @@ def solo(rng: np.random.Generator, script: str, times: np.ndarray) -> Movement:
     if script in ("extend", "walk and extend"):
         _extend(rng, moved, times)
     if script == "flick":
-        opened = rng.uniform(0.3, 1.0) * (0.5 + 0.5 * np.sin(rng.uniform(5, 40) * times + rng.uniform(0, 6)))
+        opened = rng.uniform(0.3, 1.0) * (
+            0.5 + 0.5 * np.sin(rng.uniform(5, 40) * times + rng.uniform(0, 6))
+        )
         moved.left, moved.right = opened, opened.copy()
     return moved.completed(rng, times)
 
@@ -165,7 +169,9 @@ def _chase(
     way = _walked(speed + 0 * fine, turning, fine, rng.uniform(-np.pi, np.pi))
 
     def at(moments: np.ndarray) -> Movement:
-        x, y, heading, bend = (np.interp(moments, fine, v) for v in (way.x, way.y, way.heading, way.bend))
+        x, y, heading, bend = (
+            np.interp(moments, fine, v) for v in (way.x, way.y, way.heading, way.bend)
+        )
         return Movement(x, y, heading, np.full(len(moments), speed), bend=bend)
 
     two, one = at(times), at(times - before)
@@ -174,7 +180,9 @@ def _chase(
     return _centred(one, two)
 
 
-def _circle(rng: np.random.Generator, times: np.ndarray, radius: float) -> tuple[Movement, Movement]:
+def _circle(
+    rng: np.random.Generator, times: np.ndarray, radius: float
+) -> tuple[Movement, Movement]:
     rate = rng.choice([-1, 1]) * rng.uniform(0.8, 4.0)
     around = rng.uniform(-np.pi, np.pi) + rate * times
     two = _walked(0 * times, rng.normal(0, 0.3) + 0 * times, times, rng.uniform(-np.pi, np.pi))
@@ -199,7 +207,11 @@ def _straight(
         along = near + rng.uniform(0, 0.6) + way
     else:
         along = way - way[-1] * rng.uniform(0.2, 0.8)
-    aside = rng.choice([-1, 1]) * rng.uniform(near, near + 1.2) if script == "pass" else rng.normal(0, 0.1)
+    aside = (
+        rng.choice([-1, 1]) * rng.uniform(near, near + 1.2)
+        if script == "pass"
+        else rng.normal(0, 0.1)
+    )
     x = along * np.cos(heading) - aside * np.sin(heading)
     y = along * np.sin(heading) + aside * np.cos(heading)
     one = Movement(x, y, np.full(len(times), heading), np.abs(np.gradient(along, times)))

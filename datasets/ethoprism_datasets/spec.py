@@ -7,9 +7,31 @@ Every data set registered under the entry points ``ethoprism.datasets`` is an in
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
 
 from ethoprism.progress import Progress
+
+
+@dataclass(frozen=True, eq=False)
+class Shot:
+    """A short clip with its caption.
+
+    Attributes
+    ----------
+    frames
+        uint8 ``(frames, size, size, 3)``, RGB.
+    caption
+        What it shows, in one sentence.
+    facts
+        What the caption was made of.
+    """
+
+    frames: np.ndarray
+    caption: str
+    facts: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -31,9 +53,13 @@ class Dataset:
         stop_frame; half-open), and whatever else it knows beside them under the same name.
         Options are keyword arguments with defaults. Closing the iterator cancels and leaves no
         half-written file under a final name; calling again goes on from where it stopped.
+    clips
+        ``clips(seed)`` gives `Shot` values without end, for pre-training; None where the data set
+        has none.
     """
 
     name: str
     description: str
     licence: str
     make: Callable[..., Iterator[Progress]]
+    clips: Callable[[int], Iterator[Shot]] | None = None

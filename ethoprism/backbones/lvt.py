@@ -16,6 +16,8 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Float32, Int
 
+from ethoprism.backbones.devices import divided, everywhere
+from ethoprism.backbones.layers import multiply_in
 from ethoprism.backbones.releases import find_tokenizer, find_weights
 from ethoprism.backbones.spec import BackboneCard
 from ethoprism.backbones.text import TextEncoder, l2_normalised
@@ -27,13 +29,18 @@ from ethoprism.backbones.video_text import (
     VideoTextEncoder,
     WindowPooling,
 )
-from ethoprism.backbones.videoprism import PRECISIONS, ParameterSource, VideoPrismBackbone
+from ethoprism.backbones.videoprism import (
+    PRECISIONS,
+    ParameterSource,
+    VideoPrismBackbone,
+    narrowed,
+)
 from ethoprism.backbones.weights import fill_state, read_parameters, state_layout, video_text_names
 from ethoprism.errors import InputError, WeightsError
 
 _TEXTS_AT_ONCE = 8
 _LOGIT_BYTES = 1 << 30
-"""Attention logits of the windows that are embedded in one call; one window at least is."""
+"""Attention logits of the windows that a device embeds in one call; one window at least is."""
 
 
 class VideoTextBackbone(VideoPrismBackbone):
@@ -44,7 +51,7 @@ class VideoTextBackbone(VideoPrismBackbone):
     config
         The shape of the model.
     state
-        Its parameters, in the dtype of the arithmetic, as `VideoTextEncoder` has them.
+        Its parameters as `VideoTextEncoder` has them; see `videoprism.narrowed`.
     card
         What identifies it.
     tokenizer
@@ -60,9 +67,14 @@ class VideoTextBackbone(VideoPrismBackbone):
     ):
         super().__init__(config.encoder, state["encoder"], card)
         self.config = config
-        self._pooling_graph = _graph(lambda: WindowPooling(config, rngs=nnx.Rngs(0)))
-        self._pooling = nnx.State({name: state[name] for name in ("auxiliary_stack", "pooler")})
-        self._text_graph = _graph(lambda: TextEncoder(config.text, rngs=nnx.Rngs(0)))
+        self._pooling_graph = _graph(
+            lambda: WindowPooling(config, rngs=nnx.Rngs(0)), card.precision
+        )
+        pooling = {name: state[name] for name in ("auxiliary_stack", "pooler")}
+        self._pooling = everywhere(nnx.State(pooling))
+        self._text_graph = _graph(
+            lambda: TextEncoder(config.text, rngs=nnx.Rngs(0)), card.precision
+        )
         self._text = state["text"]
         self._find_tokenizer = tokenizer
 
@@ -89,8 +101,8 @@ class VideoTextBackbone(VideoPrismBackbone):
                 self._pooling_graph,
                 self.card.precision,
                 self._pooling,
-                jnp.asarray(tokens[a : a + at_once]),
-                jnp.asarray(padding[a : a + at_once]),
+                divided(tokens[a : a + at_once]),
+                divided(padding[a : a + at_once]),
             )
             for a in range(0, len(tokens), at_once)
         ]
@@ -145,7 +157,7 @@ class VideoTextBackbone(VideoPrismBackbone):
     def _at_once(self, windows: int, frames: int, tokens: int) -> int:
         """Windows in one call: a divisor of their number, so that there is one shape."""
         one = 4 * self.config.encoder.heads * (frames * tokens) ** 2
-        most = min(max(1, _LOGIT_BYTES // one), windows)
+        most = min(max(1, _LOGIT_BYTES // one) * jax.local_device_count(), windows)
         return next(n for n in range(most, 0, -1) if windows % n == 0)
 
 
@@ -160,10 +172,10 @@ def window_embeddings(
     """The compiled function behind `VideoTextBackbone.embed`."""
     count, frames, patches, width = tokens.shape
     with jax.default_matmul_precision(_matmul_precision(precision)):
-        filled = jnp.where(padding[:, :, None, None], 0.0, tokens).astype(precision)
+        filled = jnp.where(padding[:, :, None, None], 0.0, tokens)
         flat = filled.reshape(count, frames * patches, width)
         windows, each = nnx.merge(graph, state).pooled(flat, frames, padding)
-    windows, each = (l2_normalised(x.astype(jnp.float32)) for x in (windows, each))
+    windows, each = l2_normalised(windows), l2_normalised(each)
     each = jnp.where(padding[:, :, None], 0.0, each)
     return each, jnp.where(padding.all(axis=1)[:, None], 0.0, windows)
 
@@ -179,7 +191,7 @@ def text_embeddings(
     """The compiled function behind `VideoTextBackbone.embed_text`."""
     with jax.default_matmul_precision(_matmul_precision(precision)):
         features = nnx.merge(graph, state)(jnp.asarray(ids), jnp.asarray(paddings))
-    return l2_normalised(features[:, -1].astype(jnp.float32))
+    return l2_normalised(features[:, -1])
 
 
 def build_video_text_backbone(
@@ -213,7 +225,8 @@ def build_video_text_backbone(
     abstract = nnx.eval_shape(lambda: VideoTextEncoder(config, rngs=nnx.Rngs(0)))
     state = nnx.state(abstract)
     source = parameters(state_layout(state, names))
-    state, sha256 = fill_state(state, names, source, jnp.dtype(precision))
+    state, sha256 = fill_state(state, names, source)
+    state = narrowed(state, precision)
     card = BackboneCard(
         name=name,
         weights_sha256=sha256,
@@ -273,8 +286,11 @@ def _released(
     )
 
 
-def _graph(make: Callable[[], nnx.Module]) -> nnx.GraphDef:
-    return nnx.split(nnx.eval_shape(make))[0]
+def _graph(make: Callable[[], nnx.Module], precision: str) -> nnx.GraphDef:
+    module = nnx.eval_shape(make)
+    if precision != "float32":
+        multiply_in(module, precision)
+    return nnx.split(module)[0]
 
 
 def _filled(rows: np.ndarray) -> np.ndarray:

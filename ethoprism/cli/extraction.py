@@ -46,7 +46,7 @@ def extract(
     opened = open_project(project)
     require_recordings(opened)
     console.follow(workflow.fetch_weights(opened.settings), "Downloading")
-    if dask:
+    if dask and not estimate:
         _extract_on_workers(opened, dask, workers, recording or ())
         return
     if workers is not None:

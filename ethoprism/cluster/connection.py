@@ -179,7 +179,7 @@ def _local(chosen: list[Place]) -> Iterator[Client]:
                     "memory_limit": 0,  # constant, but more than Dask would guess on GPUs
                     "local_directory": str(Path(scratch)),
                     "dashboard": False,
-                    "silence_logs": logging.ERROR,
+                    "silence_logs": logging.CRITICAL,
                 },
             }
             for number, place in enumerate(chosen)
@@ -189,7 +189,7 @@ def _local(chosen: list[Place]) -> Iterator[Client]:
         limits = {name: str(len(chosen[0].cores)) for name in THREAD_LIMITS}
         with (
             dask.config.set({"distributed.nanny.pre-spawn-environ": limits}),
-            SpecCluster(workers=spec, scheduler=scheduler, silence_logs=logging.ERROR) as cluster,
+            SpecCluster(workers=spec, scheduler=scheduler, silence_logs=logging.CRITICAL) as cluster,
             _client(cluster, set_as_default=False) as client,
         ):
             yield client

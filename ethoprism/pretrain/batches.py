@@ -98,14 +98,14 @@ class Supply:
         which = int(np.searchsorted(self._start, number, side="right")) - 1
         index = number - int(self._start[which])
         store, grid = self.stores[which], self.grid
-        frames = np.asarray(store.clips[index])
-        teacher = np.asarray(self.teacher[which][index], np.float32)
-        motion = np.asarray(store.flow[index], np.float32)
+        cut, told = slice(None), slice(None)
         if single:
             one = int(rng.integers(len(self.seen_frames)))
             at = self.seen_frames[one]
-            frames, motion = frames[at : at + 1], motion[at : at + 1]
-            teacher = teacher[one : one + 1]
+            cut, told = slice(at, at + 1), slice(one, one + 1)
+        frames = np.asarray(store.clips[index, cut])
+        motion = np.asarray(store.flow[index, cut], np.float32)
+        teacher = np.asarray(self.teacher[which][index, told], np.float32)
         maps = teacher.reshape(len(teacher), grid, grid, -1)
         frames, maps, motion = flipped(frames, maps, motion, rng)
         patches = grid * grid

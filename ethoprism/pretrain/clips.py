@@ -15,19 +15,16 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import UInt8
 
-from ethoprism.crops import CropPath
 from ethoprism.errors import InputError
 from ethoprism.files import write_json
-from ethoprism.frame_source import FrameSource
-from ethoprism.pretrain.flow import PATCH, opencv, patch_motion
+from ethoprism.pretrain.flow import PATCH, patch_motion
 from ethoprism.progress import Progress
 
 FRAMES = 8
@@ -138,9 +135,7 @@ def write_clips(
     try:
         sources, captions = yield from _fill(unfinished, clips, n, patch)
         about = {"format": FORMAT, "patch": patch, "made_of": made_of or {}}
-        write_json(
-            unfinished / "clips.json", about | {"sources": sources, "captions": captions}
-        )
+        write_json(unfinished / "clips.json", about | {"sources": sources, "captions": captions})
         unfinished.rename(folder)
     except BaseException:
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -176,202 +171,9 @@ def _array(path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> np.me
     return np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
 
 
-# Clips of recordings
-
-
-@dataclass(frozen=True)
-class Cutting:
-    """How clips are cut from recordings at random.
-
-    Attributes
-    ----------
-    frames, size
-        Of a clip; ``size`` in pixels.
-    slowest
-        Least frames a second of a clip; a time step is drawn between this and the recording's
-        own rate, evenly in the logarithm.
-    smallest
-        Smallest side of a crop in pixels of the recording, before it is resized.
-    moving
-        Share of the crops that are laid where something moves.
-    turned
-        Share of the crops that are turned by any angle; animals seen from above lie in all
-        directions.
-    per_span
-        Clips that are cut from one span of frames, so that it is decoded once.
-    """
-
-    frames: int = FRAMES
-    size: int = SIZE
-    slowest: float = 5.0
-    smallest: int = 72
-    moving: float = 0.75
-    turned: float = 0.6
-    per_span: int = 4
-
-
-def recording_clips(
-    source: FrameSource,
-    name: str,
-    rate: float,
-    *,
-    seed: int,
-    cutting: Cutting | None = None,
-    paths: Sequence[CropPath] = (),
-) -> Iterator[Clip]:
-    """Clips of one recording without end: random spans, steps, places, sizes, turns and light.
-
-    Parameters
-    ----------
-    source
-        The frames.
-    name
-        What the clips are said to be from.
-    rate
-        Frames a second.
-    seed
-        Everything that is random follows from it.
-    cutting
-        How they are cut.
-    paths
-        Crops that follow animals; half of the clips follow one of them where there are any.
-
-    Raises
-    ------
-    InputError
-        If the recording is shorter than a clip, or OpenCV is not installed.
-    """
-    how = cutting or Cutting()
-    n_frames, height, width = len(source), *source.shape[1:3]
-    if n_frames < how.frames or min(height, width) < 16:
-        raise InputError(
-            f"No clip can be cut from {name}",
-            expected=f"{how.frames} frames or more of 16 px or more",
-            found=f"{n_frames} frames of {height} × {width} px",
-        )
-    rng = np.random.default_rng(seed)
-    longest = max(1, min(int(rate / how.slowest), (n_frames - 1) // (how.frames - 1)))
-    while True:
-        step = int(np.exp(rng.uniform(0, np.log(longest + 0.999))))
-        start = int(rng.integers(n_frames - (how.frames - 1) * step))
-        numbers = start + step * np.arange(how.frames)
-        block = [source[int(i)] for i in numbers]
-        energy = _motion_energy(block)
-        for _ in range(how.per_span):
-            path = paths[int(rng.integers(len(paths)))] if len(paths) and rng.random() < 0.5 else None
-            if path is not None and path.valid[numbers].all():
-                corners = path.top_left[numbers] + np.array(path.size) / 2
-                side = float(path.size[0] * np.exp(rng.uniform(-0.5, 0.5)))
-                centres = corners[:, ::-1] + rng.normal(0, 0.06 * side, 2)
-            else:
-                side, centre = _place(rng, energy, height, width, how)
-                centres = np.repeat(centre[None], how.frames, axis=0)
-            angle = float(rng.uniform(-180, 180)) if rng.random() < how.turned else 0.0
-            cut = [_cut(f, c, side, angle, how.size) for f, c in zip(block, centres, strict=True)]
-            yield Clip(degraded(np.stack(cut), rng), name)
-
-
-def _motion_energy(block: Sequence[np.ndarray]) -> Float[np.ndarray, "rows columns"]:
-    """Where a span moves: largest grey difference of neighbours, in cells of 1/32 of the frame."""
-    cv2 = opencv()
-    small = [cv2.resize(f, (32, 32), interpolation=cv2.INTER_AREA).mean(axis=2) for f in block]
-    energy = np.abs(np.diff(np.stack(small), axis=0)).max(axis=0)
-    return np.maximum(energy - np.median(energy), 0.0) ** 1.5 + 1e-6
-
-
-def _place(
-    rng: np.random.Generator, energy: np.ndarray, height: int, width: int, how: Cutting
-) -> tuple[float, np.ndarray]:
-    """Side of a crop and its centre, x and y."""
-    short = min(height, width)
-    side = float(np.exp(rng.uniform(np.log(min(how.smallest, short)), np.log(short))))
-    if rng.random() < how.moving:
-        cell = int(rng.choice(energy.size, p=(energy / energy.sum()).ravel()))
-        row, column = divmod(cell, energy.shape[1])
-        centre = np.array([(column + rng.random()) * width, (row + rng.random()) * height]) / 32
-        centre += rng.normal(0, 0.15 * side, 2)
-    else:
-        centre = rng.random(2) * (width, height)
-    half = side / 2
-    low, high = np.full(2, half), np.maximum(half, np.array([width, height]) - half)
-    return side, np.clip(centre, low, high)
-
-
-def _cut(
-    frame: np.ndarray, centre: np.ndarray, side: float, angle: float, size: int
-) -> UInt8[np.ndarray, "size size 3"]:
-    """A square of ``side`` px around a centre, turned by degrees, resized to ``size`` px."""
-    cv2 = opencv()
-    scale = size / side
-    if scale < 0.7:  # an affine map alone would alias
-        shrunk = max(scale, 1e-3) * 1.4
-        frame = cv2.resize(frame, None, fx=shrunk, fy=shrunk, interpolation=cv2.INTER_AREA)
-        centre, scale = centre * shrunk, scale / shrunk
-    matrix = cv2.getRotationMatrix2D((float(centre[0]), float(centre[1])), angle, scale)
-    matrix[:, 2] += size / 2 - centre
-    return cv2.warpAffine(
-        frame, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
-    )
-
-
-def degraded(
-    frames: UInt8[np.ndarray, "n height width 3"], rng: np.random.Generator
-) -> UInt8[np.ndarray, "n height width 3"]:
-    """The clip as another camera might have taken it: light, contrast, colour, blur, noise, JPEG.
-
-    The same for all of its frames, but for the noise.
-    """
-    cv2 = opencv()
-    x = frames.astype(np.float32)
-    if rng.random() < 0.25:
-        x = np.repeat(x.mean(axis=-1, keepdims=True), 3, axis=-1)
-    if rng.random() < 0.1:
-        x = 255.0 - x
-    x = 255.0 * (x / 255.0) ** float(np.exp(rng.uniform(-0.5, 0.5)))
-    gain, shift = float(rng.uniform(0.55, 1.25)), float(rng.uniform(-30, 30))
-    tint = rng.uniform(0.9, 1.1, 3) if rng.random() < 0.5 else np.ones(3)
-    x = (x - x.mean()) * gain * tint.astype(np.float32) + x.mean() + shift
-    if rng.random() < 0.35:
-        sigma = float(rng.uniform(0.4, 1.3))
-        x = np.stack([cv2.GaussianBlur(f, (0, 0), sigma) for f in x])
-    if rng.random() < 0.5:
-        noise = float(np.exp(rng.uniform(np.log(0.5), np.log(9.0))))
-        x = x + rng.standard_normal(x.shape, dtype=np.float32) * noise
-    result = np.clip(x, 0, 255).astype(np.uint8)
-    if rng.random() < 0.35:
-        quality = [int(cv2.IMWRITE_JPEG_QUALITY), int(rng.integers(25, 80))]
-        result = np.stack(
-            [cv2.imdecode(cv2.imencode(".jpg", f, quality)[1], cv2.IMREAD_COLOR) for f in result]
-        )
-    return result
-
-
 def mixed(streams: Sequence[Iterator[Clip]], weights: Sequence[float], seed: int) -> Iterator[Clip]:
     """Clips of several streams, each taken as often as its weight says, without end."""
     rng = np.random.default_rng(seed)
     shares = np.asarray(weights, np.float64)
     while True:
         yield next(streams[int(rng.choice(len(streams), p=shares / shares.sum()))])
-
-
-def file_clips(
-    files: Sequence[Path], n: int, *, seed: int, cutting: Cutting | None = None
-) -> Iterator[Clip]:
-    """``n`` clips of each of several video files, file by file.
-
-    Raises
-    ------
-    InputError
-        If a file cannot be read, or is shorter than a clip.
-    """
-    from ethoprism.recording import open_frames, open_recording
-
-    for number, path in enumerate(files):
-        recording, report = open_recording(path)
-        with closing(open_frames(recording)) as source:
-            rate = report.mean_rate if np.isfinite(report.mean_rate) else 25.0
-            stream = recording_clips(
-                source, path.name, rate, seed=seed + 1000 * number, cutting=cutting
-            )
-            for _, clip in zip(range(n), stream, strict=False):
-                yield clip

@@ -20,7 +20,7 @@ from jaxtyping import Array, Float
 
 from ethoprism.backbones.encoder import EncoderConfig
 from ethoprism.pretrain.products import linear
-from ethoprism.pretrain.student import Parameters, encode
+from ethoprism.pretrain.student import Parameters, encode_patches, visible_patches
 
 HEAD = "head/"
 """Prefix of the parameters that are not the student's."""
@@ -102,11 +102,11 @@ def losses(
         ``frames``, ``visible``, ``teacher``, ``motion`` as in `batches.Batch`, and ``gain``,
         ``offset`` of each clip's colours.
     """
-    video = batch["frames"].astype(jnp.float32) / 255.0
-    video = (video - 0.5) * batch["gain"] + 0.5 + batch["offset"]
     visible = batch["visible"]
-    tokens = encode(
-        parameters, config, video, visible, dtype=dtype, temporal=not phase.single
+    pixels = visible_patches(batch["frames"], config, visible)
+    pixels = coloured(pixels, batch["gain"], batch["offset"])
+    tokens = encode_patches(
+        parameters, config, pixels, visible, dtype=dtype, temporal=not phase.single
     )
     told = tokens if phase.single else tokens[:, jnp.asarray(seen_frames)]
     wanted = jnp.take_along_axis(batch["teacher"], visible[:, None, :, None], axis=2)
@@ -122,6 +122,13 @@ def losses(
         parts["motion"] = jnp.mean(jnp.sqrt(1.0 + jnp.square(difference)) - 1.0)
         total = total + phase.motion * parts["motion"]
     return total, {"loss": total, **parts}
+
+
+def coloured(patches: Array, gain: Array, offset: Array) -> Array:
+    """Bytes as floats around mid-grey, times a gain per colour, plus an offset."""
+    shape = patches.shape
+    pixels = patches.reshape(*shape[:3], -1, 3).astype(jnp.float32) / 255.0
+    return ((pixels - 0.5) * gain + (0.5 + offset)).reshape(shape)
 
 
 def _head(parameters: Parameters, name: str, x: Array, dtype: str) -> Array:

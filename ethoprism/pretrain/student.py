@@ -49,14 +49,40 @@ def encode(
     temporal
         False stops after the spatial stack.
     """
+    patches = visible_patches(video, config, visible)
+    return encode_patches(parameters, config, patches, visible, dtype=dtype, temporal=temporal)
+
+
+def visible_patches(
+    video: Array, config: EncoderConfig, visible: Int[Array, "clips kept"] | None
+) -> Array:
+    """Pixels of the visible patches, in the dtype of the video: ``[clips, frames, kept, pixels]``.
+
+    Bytes are best cut before they become floats.
+    """
     clips, frames = video.shape[:2]
-    position = parameters["params/spatial_pos_emb/emb_var"]
     patches = image_to_patches(video.reshape(-1, *video.shape[2:]), config.patch_size)
     patches = patches.reshape(clips, frames, *patches.shape[1:])
     if visible is None:
+        return patches
+    return jnp.take_along_axis(patches, visible[:, None, :, None], axis=2)
+
+
+def encode_patches(
+    parameters: Parameters,
+    config: EncoderConfig,
+    patches: Float[Array, "clips frames kept pixels"],
+    visible: Int[Array, "clips kept"] | None,
+    *,
+    dtype: str = "float32",
+    temporal: bool = True,
+) -> Float[Array, "clips frames kept width"]:
+    """`encode`, from pixels that `visible_patches` gave."""
+    clips, frames = patches.shape[:2]
+    position = parameters["params/spatial_pos_emb/emb_var"]
+    if visible is None:
         position = jnp.broadcast_to(position, (clips, *position.shape))
     else:
-        patches = jnp.take_along_axis(patches, visible[:, None, :, None], axis=2)
         position = position[visible]
     tokens = linear(
         patches,

@@ -21,7 +21,7 @@ from jaxtyping import Bool, Float32, Shaped
 
 from ethoprism.errors import ProjectError
 from ethoprism.probe.calibration import Calibration
-from ethoprism.probe.fitting import logits_of
+from ethoprism.probe.fitting import RowLogits
 from ethoprism.probe.losses import Groups
 from ethoprism.probe.model import ProbeNetwork, ProbeShape
 
@@ -45,18 +45,29 @@ class Member:
         }
 
 
-def mean_probability(
-    members: Sequence[Member],
-    inputs: Shaped[np.ndarray, "rows *rest"],
-    valid: Bool[np.ndarray, " rows"],
-    groups: Groups,
-) -> Float32[np.ndarray, "inner behaviours"]:
-    """Probabilities of consecutive rows (see `ethoprism.probe.fitting.logits_of`)."""
-    each = [
-        member.calibration.probability(logits_of(member.network, inputs, valid), groups)
-        for member in members
-    ]
-    return np.stack(each).mean(axis=0, dtype=np.float32)
+class MeanProbability:
+    """Probabilities of rows that come piece by piece: the mean over a probe's members."""
+
+    def __init__(self, members: Sequence[Member], groups: Groups):
+        self._members = [(RowLogits(m.network), m.calibration) for m in members]
+        self._groups = groups
+
+    def each(
+        self, inputs: Shaped[np.ndarray, "rows *rest"], valid: Bool[np.ndarray, " rows"]
+    ) -> Float32[np.ndarray, "members inner behaviours"]:
+        """What each member says (see `ethoprism.probe.fitting.RowLogits`)."""
+        return np.stack(
+            [
+                calibration.probability(logits(inputs, valid), self._groups)
+                for logits, calibration in self._members
+            ]
+        )
+
+    def __call__(
+        self, inputs: Shaped[np.ndarray, "rows *rest"], valid: Bool[np.ndarray, " rows"]
+    ) -> Float32[np.ndarray, "inner behaviours"]:
+        """The mean over the members."""
+        return self.each(inputs, valid).mean(axis=0, dtype=np.float32)
 
 
 def joined_parameters(members: Sequence[Member]) -> dict[str, np.ndarray]:

@@ -101,28 +101,34 @@ def row_logits(network: ProbeNetwork, samples: Samples) -> np.ndarray:
     """Logits ``[rows, behaviours]`` of all rows in memory; 0 near the ends of the array."""
     n, context = len(samples.valid), network.shape.context
     logits = np.zeros((n, network.shape.behaviours), np.float32)
+    logits_of = RowLogits(network)
     for start in range(0, n - 2 * context - 1, ROWS):
         rows = slice(start, start + ROWS + 2 * context + 1)
-        found = logits_of(network, samples.inputs[rows], samples.valid[rows])
+        found = logits_of(samples.inputs[rows], samples.valid[rows])
         logits[start + context + 1 : start + context + 1 + len(found)] = found
     return logits
 
 
-def logits_of(
-    network: ProbeNetwork, inputs: Shaped[np.ndarray, "rows *rest"], valid: np.ndarray
-) -> np.ndarray:
-    """Logits of consecutive rows but the first ``context + 1`` and the last ``context``.
+class RowLogits:
+    """The logits of a network as it is now, for rows that come piece by piece."""
 
-    At most `ROWS` of them, and always computed in an array of that size, so that nothing is
-    compiled twice.
-    """
-    around = 2 * network.shape.context + 1
-    lacking = ROWS + around - len(valid)
-    padded = np.concatenate([inputs, np.zeros((lacking, *inputs.shape[1:]), inputs.dtype)])
-    known = np.concatenate([valid, np.zeros(lacking, dtype=bool)])
-    graph, state = nnx.split(network)
-    found = _logits(graph, state, jnp.asarray(padded[None]), jnp.asarray(known[None]))
-    return np.asarray(found)[0, : len(valid) - around]
+    def __init__(self, network: ProbeNetwork):
+        self._around = 2 * network.shape.context + 1
+        # Taken apart once: it takes longer than the linear head's logits do.
+        self._graph, self._state = nnx.split(network)
+
+    def __call__(self, inputs: Shaped[np.ndarray, "rows *rest"], valid: np.ndarray) -> np.ndarray:
+        """Logits of consecutive rows but the first ``context + 1`` and the last ``context``.
+
+        At most `ROWS` of them, and always computed in an array of that size, so that nothing is
+        compiled twice.
+        """
+        lacking = ROWS + self._around - len(valid)
+        if lacking:
+            inputs = np.concatenate([inputs, np.zeros((lacking, *inputs.shape[1:]), inputs.dtype)])
+        known = np.concatenate([valid, np.zeros(lacking, dtype=bool)])
+        found = _logits(self._graph, self._state, jnp.asarray(inputs[None]), known[None])
+        return np.asarray(found)[0, : len(known) - lacking - self._around]
 
 
 @partial(jax.jit, static_argnums=0)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from ethoprism.errors import ProjectError
 from ethoprism.prediction import Prediction
 from ethoprism.probe.batches import read_inputs
 from ethoprism.probe.checkpoint import Probe
-from ethoprism.probe.ensemble import build, mean_probability, parameters_of
+from ethoprism.probe.ensemble import MeanProbability, build, parameters_of
 from ethoprism.probe.familiarity import Familiarity, Moments, average_tokens
 from ethoprism.probe.fitting import ROWS
 from ethoprism.probe.model import group_columns
@@ -38,21 +39,17 @@ def predict(
     """
     require_key(probe, store)
     grid = WindowGrid(recording.n_frames, probe.key.length, probe.key.hop, probe.key.step)
-    members = build(probe.shape, probe.parameters)
     groups = group_columns(probe.behaviours, probe.ethogram.exclusive)
+    probability_of = MeanProbability(build(probe.shape, probe.parameters), groups)
     familiarity = Familiarity.of_probe(probe.parameters, probe.training, probe.key.width)
-    n, context, width = store.n_rows, probe.shape.context, probe.key.width
+    n, width = store.n_rows, probe.key.width
     result = np.zeros((n, probe.shape.behaviours), np.float32)
     seen = Moments(0, np.zeros(width), np.zeros(width))
-    for start in range(0, n, ROWS):
-        yield Progress(start, n, recording.id)
-        stop = min(start + ROWS, n)
-        length = stop - start + 2 * context + 1
-        inputs, valid = read_inputs(store, start - context - 1, length, probe.shape)
-        result[start:stop] = mean_probability(members, inputs, valid, groups)
-        own = slice(context + 1, context + 1 + stop - start)
-        seen = seen + Moments.of(average_tokens(inputs[own], width)[valid[own]])
-    yield Progress(n, n, recording.id)
+    yield Progress(0, n, recording.id)
+    for start, stop, inputs, valid, own in _read_ahead(store, probe):
+        result[start:stop] = probability_of(inputs, valid)
+        seen = seen + own
+        yield Progress(stop, n, recording.id)
     rows = grid.sampled_of(np.arange(recording.n_frames))
     name = recording.id + (f", {subject}," if subject else "")
     note = "" if familiarity is None else familiarity.note(name, seen)
@@ -67,6 +64,31 @@ def predict(
         content_key=recording.content_key,
         notes=(note,) if note else (),
     )
+
+
+_Piece = tuple[int, int, np.ndarray, np.ndarray, Moments]
+
+
+def _read_ahead(store: TokenStore, probe: Probe) -> Iterator[_Piece]:
+    """Rows from and to, what the probe sees of them, and moments of their average tokens.
+
+    A thread reads a piece while the one before it is predicted.
+    """
+    n, context, width = store.n_rows, probe.shape.context, probe.key.width
+
+    def read(start: int) -> _Piece:
+        stop = min(start + ROWS, n)
+        length = stop - start + 2 * context + 1
+        inputs, valid = read_inputs(store, start - context - 1, length, probe.shape)
+        own = slice(context + 1, context + 1 + stop - start)
+        return start, stop, inputs, valid, Moments.of(average_tokens(inputs[own], width)[valid[own]])
+
+    with ThreadPoolExecutor(1, "tokens") as thread:
+        ahead = thread.submit(read, 0) if n else None
+        while ahead is not None:
+            piece = ahead.result()
+            ahead = thread.submit(read, piece[1]) if piece[1] < n else None
+            yield piece
 
 
 def require_key(probe: Probe, store: TokenStore) -> None:

@@ -4,6 +4,8 @@ Run as a program to write such a checkpoint in the released layout, for trying t
 at full size where the released weights can't be had (its features mean nothing)::
 
     python tests/backbones/seeded.py base seeded_base.npz
+
+``large``, ``lvt-base`` and ``lvt-large`` are the others.
 """
 
 from __future__ import annotations
@@ -18,15 +20,28 @@ import numpy as np
 from flax import nnx
 
 from ethoprism.backbones.encoder import BASE, LARGE, EncoderConfig, VideoPrismEncoder
-from ethoprism.backbones.weights import ENCODER_NAMES, state_layout
+from ethoprism.backbones.video_text import (
+    LVT_BASE,
+    LVT_LARGE,
+    VideoTextConfig,
+    VideoTextEncoder,
+)
+from ethoprism.backbones.weights import ENCODER_NAMES, state_layout, video_text_names
 
 CONFIGS = {"base": BASE, "large": LARGE}
+LVT_CONFIGS = {"lvt-base": LVT_BASE, "lvt-large": LVT_LARGE}
 
 
 def encoder_layout(config: EncoderConfig) -> dict[str, tuple[int, ...]]:
     """Released names and shapes of an encoder, without allocating it."""
     abstract = nnx.eval_shape(lambda: VideoPrismEncoder(config, rngs=nnx.Rngs(0)))
     return state_layout(nnx.state(abstract), ENCODER_NAMES)
+
+
+def video_text_layout(config: VideoTextConfig) -> dict[str, tuple[int, ...]]:
+    """The same of a video–text model."""
+    abstract = nnx.eval_shape(lambda: VideoTextEncoder(config, rngs=nnx.Rngs(0)))
+    return state_layout(nnx.state(abstract), video_text_names(config.text.norm))
 
 
 def seeded(key: str, shape: tuple[int, ...]) -> np.ndarray:
@@ -55,6 +70,8 @@ def _scale(key: str, shape: tuple[int, ...]) -> float:
         return 0.1
     if last in ("scale", "per_dim_scale"):
         return 0.2
+    if last == "cls_emb" or "/token_emb/" in key:
+        return shape[-1] ** -0.5
     if last == "emb_var":
         return 0.3
     if last == "pooling_attention_query":
@@ -70,4 +87,8 @@ def _scale(key: str, shape: tuple[int, ...]) -> float:
 
 
 if __name__ == "__main__":
-    write_npz(Path(sys.argv[2]), encoder_layout(CONFIGS[sys.argv[1]]))
+    name = sys.argv[1]
+    if name in LVT_CONFIGS:
+        write_npz(Path(sys.argv[2]), video_text_layout(LVT_CONFIGS[name]))
+    else:
+        write_npz(Path(sys.argv[2]), encoder_layout(CONFIGS[name]))

@@ -20,7 +20,15 @@ from huggingface_hub import constants
 from huggingface_hub.utils import _http
 
 from ethoprism.backbones import releases
-from ethoprism.backbones.releases import RELEASES, Release, download, find_weights
+from ethoprism.backbones.releases import (
+    RELEASES,
+    TOKENIZERS,
+    Release,
+    download,
+    find_tokenizer,
+    find_weights,
+    is_here,
+)
 from ethoprism.errors import StorageError, WeightsError
 
 CONTENT = np.random.default_rng(0).bytes(1_000_003)
@@ -403,3 +411,49 @@ def test_a_backbone_that_was_never_released(tmp_path: Path):
     with pytest.raises(WeightsError, match="videoprism-base, videoprism-large") as caught:
         find_weights("prism-nano", cache=tmp_path)
     assert "--weights PATH" in str(caught.value)
+
+
+def _tokenizer_at(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    release = Release("vocabs/tiny", "sentencepiece.model", url=url)
+    monkeypatch.setitem(TOKENIZERS, "pieces", release)
+
+
+def test_a_tokenizer_comes_from_a_plain_address_once(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    _tokenizer_at(f"{hub.url}/store", monkeypatch)
+    hub.cuts = [400_000]
+    assert not is_here("pieces", cache=tmp_path)
+    path = find_tokenizer("pieces", cache=tmp_path)
+    assert path.read_bytes() == CONTENT and path.name == "sentencepiece.model"
+    assert is_here("pieces", cache=tmp_path)
+    first, second = hub.asked("GET")  # the cut transfer was resumed
+    assert first is None and second is not None
+    hub.requests.clear()
+    assert find_tokenizer("pieces", cache=tmp_path) == path
+    assert hub.requests == []
+
+
+def test_a_tokenizer_that_is_not_there_is_told_of(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    _tokenizer_at(f"{hub.url}/nothing", monkeypatch)
+    with pytest.raises(WeightsError, match="The tokenizer pieces can't be downloaded") as caught:
+        find_tokenizer("pieces", cache=tmp_path)
+    assert f"{hub.url}/nothing" in str(caught.value) and "--tokenizer PATH" in str(caught.value)
+
+
+def test_a_tokenizer_beside_the_weights_comes_first(tmp_path: Path):
+    weights = tmp_path / "lvt.npz"
+    general, own = tmp_path / "sentencepiece.model", tmp_path / "lvt.model"
+    general.write_bytes(b"1")
+    assert find_tokenizer(beside=weights) == general
+    own.write_bytes(b"2")
+    assert find_tokenizer(beside=weights) == own
+
+
+def test_the_released_tokenizer_is_that_of_the_models():
+    [release] = TOKENIZERS.values()
+    assert release.url == (
+        "https://storage.googleapis.com/t5-data/vocabs/cc_en.32000/sentencepiece.model"
+    )

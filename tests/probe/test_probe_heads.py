@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from ethoprism.backbones.heads import AttentivePoolingHead
 from ethoprism.probe.descriptors import PARTS, STILL_PARTS, describe
-from ethoprism.probe.fitting import ROWS, logits_of
+from ethoprism.probe.fitting import ROWS, RowLogits
 from ethoprism.probe.heads import HEADS, AttentiveHead, dilations
 from ethoprism.probe.model import ProbeNetwork, ProbeShape, fitting_context
 
@@ -66,7 +66,7 @@ def test_logits_depend_on_the_rows_of_the_context_and_on_no_other(head: str):
 
     def logits(tokens: np.ndarray) -> np.ndarray:
         seen = tokens if shape.on_tokens else describe(tokens, valid)
-        return logits_of(network, seen, valid)
+        return RowLogits(network)(seen, valid)
 
     before = logits(tokens)
     assert len(before) == n - 2 * context - 1 <= ROWS

@@ -1,0 +1,121 @@
+"""What `hop` and `step` cost and what they bring, on the courting flies.
+
+    python benchmarks/hop_step.py RECORDINGS_FOLDER [--quick] [--json] [--hop 1 --step 2 ...]
+
+The clip is ``courting_flies_120s``, cut so that the crop follows the male at two body lengths. Its
+labels are derived from the poses by rule, not scored by a person. For each pair of `hop` and `step`
+the tokens are extracted anew (frames of the recording a second, and processor seconds a frame), and
+a linear probe that looks half a second either way is tested on ten blocks in five folds. Scores are
+of recording frames, so that those of different steps can be compared. Intervals (80 %) resample the
+ten blocks. ``--quick`` takes two pairs and one fold.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import subject_crops
+from flies import NAME, finish
+from subject_crops import MALE, OF_SUBJECT, interval, scores
+
+from ethoprism import workflow
+from ethoprism.evaluate import split_blocks
+from ethoprism.prediction import decide
+from ethoprism.probe.batches import LabelledTokens, split_gap
+from ethoprism.probe.predict import predict
+from ethoprism.probe.train import train
+from ethoprism.project import Project
+from ethoprism.subjects import Unit
+
+CROP = "subject 2 lengths"
+HALF_SECOND = 12  # frames of this clip
+NAMES = [name for name, of in OF_SUBJECT.items() if of == MALE]
+
+
+def cross_validated(
+    project: Project, item: LabelledTokens, folds: range, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Decided states and probabilities of the frames of the folds' test blocks."""
+    recording, step = project.recording(NAME), item.store.key.step
+    states = np.full((recording.n_frames, len(NAMES)), -1, np.int8)
+    probability = np.zeros(states.shape, np.float32)
+    context = max(HALF_SECOND // step, 1)
+    gap = max(split_gap(item.store.key, context), HALF_SECOND // step)
+    for fold in folds:
+        blocks = (2 * fold, 2 * fold + 1)
+        segments = split_blocks(NAME, item.states, gap=gap, test_blocks=blocks, seed=seed)
+        task = train(
+            [item],
+            segments,
+            project.ethogram,
+            NAMES,
+            name=f"fold{fold}",
+            head="linear",
+            context=context,
+            seed=seed,
+        )
+        probe = finish(task)
+        whole = finish(predict(probe, recording, item.store, MALE))
+        decided = decide(whole, probe.decision)
+        for segment in segments:
+            if segment.part == "test":
+                frames = slice(segment.start * step, segment.stop * step)
+                states[frames] = decided[frames]
+                probability[frames] = whole.probability[frames]
+    return states, probability
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("recordings", type=Path, help="folder with the clip, labels and tracks")
+    parser.add_argument("--quick", action="store_true", help="two pairs, one fold")
+    parser.add_argument("--json", action="store_true", help="end with one JSON object")
+    parser.add_argument("--hop", type=int, action="append", help="only this; may be repeated")
+    parser.add_argument("--step", type=int, action="append", help="only this; may be repeated")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    hops, steps = options.hop or [1, 2, 4, 8], options.step or [1, 2, 4]
+    pairs = [(hop, step) for step in steps for hop in hops]
+    if options.quick:
+        pairs = [(4, 4), (8, 4)]
+    folds = range(1 if options.quick else 5)
+    rows, result = [], {}
+    with tempfile.TemporaryDirectory() as folder:
+        base = subject_crops.project_of(options.recordings, Path(folder) / "p", 1)
+        backbone = workflow.load_backbone(base.settings)
+        truth = workflow.label_states(base, [NAME], NAMES)[NAME]
+        for hop, step in pairs:
+            settings = replace(base.settings, crop=CROP, hop=hop, step=step)
+            base = project = base.with_settings(settings)
+            key, unit = workflow.project_key(project, backbone), Unit(NAME, MALE)
+            began, busy = time.perf_counter(), time.process_time()
+            finish(workflow.extract_unit(project, backbone, key, unit))
+            wall, busy = time.perf_counter() - began, time.process_time() - busy
+            store = workflow.open_tokens(project, key, unit)
+            item = LabelledTokens(NAME, store, truth[::step], MALE)
+            states, probability = cross_validated(project, item, folds, options.seed)
+            for i, name in enumerate(NAMES):
+                found = scores(truth[:, i], states[:, i], probability[:, i])
+                low, high = interval(truth[:, i], states[:, i], probability[:, i], "auc")
+                row = {"hop": hop, "step": step, "behaviour": name, **found}
+                row |= {"auc_low": low, "auc_high": high, "frames_per_s": len(truth) / wall}
+                rows.append(row | {"cpu_ms_per_frame": 1e3 * busy / len(truth)})
+                result[f"auc_{name}_hop{hop}_step{step}"] = round(found["auc"], 3)
+                result[f"f1_{name}_hop{hop}_step{step}"] = round(found["f1"], 3)
+            result[f"frames_per_s_hop{hop}_step{step}"] = round(len(truth) / wall, 1)
+            result[f"cpu_ms_hop{hop}_step{step}"] = round(1e3 * busy / len(truth), 2)
+            print(pd.DataFrame(rows[-len(NAMES) :]).round(3).to_string(index=False), flush=True)
+    result["backbone"] = backbone.card.label
+    if options.json:
+        print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
