@@ -6,7 +6,7 @@ It runs in a Python of its own, because torch and transformers are no dependenci
     python benchmarks/encoder.py --reference-python /tmp/reference/bin/python
 
 The program that starts this one writes a variant per line (``bfloat16``, ``compiled``: bfloat16
-with torch.compile, ``float32``) and gets a line of JSON back: the seconds of one window. The last
+with torch.compile, ``float32``, ``float64``) and gets a line of JSON back: the seconds of one window. The last
 output of a variant is saved beside the video as ``<variant>.npy``. So calls of both sides
 alternate, in one run on one machine.
 """
@@ -46,7 +46,7 @@ def main() -> None:
         start = time.perf_counter()
         tokens = reference.run(variant)
         seconds = time.perf_counter() - start
-        np.save(arguments.video.parent / f"{variant}.npy", tokens.float().numpy())
+        np.save(arguments.video.parent / f"{variant}.npy", tokens.to(_saved(tokens)).numpy())
         print(json.dumps({"variant": variant, "seconds": seconds}), flush=True)
 
 
@@ -65,7 +65,7 @@ class Reference:
 
         if variant not in self._models:
             self._models[variant] = self._build(variant)
-        dtype = torch.float32 if variant == "float32" else torch.bfloat16
+        dtype = getattr(torch, "bfloat16" if variant == "compiled" else variant)
         with torch.inference_mode():
             return self._models[variant](self._video.to(dtype)).last_hidden_state[0]
 
@@ -99,7 +99,14 @@ class Reference:
         model = VideoPrismVisionModel(config)
         tensors = {name: torch.from_numpy(a) for name, a in renamed(released, self._patch)}
         model.load_state_dict(tensors, strict=True)
-        return model.eval().to(torch.float32 if variant == "float32" else torch.bfloat16)
+        return model.eval().to(getattr(torch, variant))
+
+
+def _saved(tokens: Any) -> Any:
+    """The dtype in which NumPy can hold tokens."""
+    import torch  # pyright: ignore[reportMissingImports]
+
+    return torch.float64 if tokens.dtype == torch.float64 else torch.float32
 
 
 def renamed(released: dict[str, np.ndarray], patch: int) -> Any:

@@ -8,7 +8,7 @@ frames, preprocessed before and held in memory. Both run in turn; the ratio is t
 turns, with the lowest and the highest. Processor seconds of each part say where the rest goes.
 Memory is the peak resident memory of processes that extract a recording of one minute and one of
 ten. ``--quick`` takes less of the clip, one turn and every tenth frame of the long recordings.
-Backbones without weights have random parameters: their speed is that of trained ones.
+Encoders without weights have seeded parameters, and say so: their speed is that of trained ones.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import resource
 import statistics
 import subprocess
@@ -41,15 +40,15 @@ from ethoprism.windows import WindowGrid
 CLIP = "courting_flies_120s.mp4"
 
 
-def load(name: str):
-    """A backbone by name; with random parameters where it has no weights."""
+def load(name: str) -> Any:
+    """`prism-nano`, or a backbone of the shape ``base`` or ``large`` with seeded parameters."""
     from ethoprism.backbones.nano import prism_nano
 
     if name == "prism-nano":
         return prism_nano()
     from encoder import seeded_backbone
 
-    return seeded_backbone(name)
+    return seeded_backbone(name, "float32")
 
 
 def beginning(video: Path, frames: int, folder: Path) -> Path:
@@ -203,7 +202,9 @@ def main() -> None:
     parser.add_argument("recordings", type=Path, nargs="?", help="folder with the courting flies")
     parser.add_argument("--quick", action="store_true", help="less than a minute")
     parser.add_argument("--json", action="store_true", help="end with one JSON object")
-    parser.add_argument("--backbone", default="prism-nano", help="prism-nano or videoprism-base")
+    parser.add_argument(
+        "--backbone", default="prism-nano", help="prism-nano, or the shape base or large"
+    )
     parser.add_argument("--frames", type=int, help="frames of the clip (all)")
     parser.add_argument("--turns", type=int, default=5, help="of both in turn (5)")
     parser.add_argument(
@@ -216,7 +217,7 @@ def main() -> None:
         return
     only = options.only or ("speed", "memory", "dask")
     frames = options.frames or (512 if options.quick else None)
-    result: dict[str, Any] = {"cpu": platform.processor(), "load": os.getloadavg()[0]}
+    result: dict[str, Any] = {"cores": os.cpu_count() or 1, "load": os.getloadavg()[0]}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if "speed" in only:

@@ -113,5 +113,5 @@ def fill(store: TokenStore, frames: np.ndarray, windows: np.ndarray) -> None:
     for block in range(store.n_blocks):
         (start, stop), (first, last) = store.block(block), store.block_windows(block)
         tokens = np.zeros((stop - start, *store.shape[1:]), np.float16)
-        valid = frames[start:stop].any(axis=1)
+        valid = np.asarray(frames[start:stop].any(axis=1))
         store.write_block(block, tokens, valid, frames[start:stop], windows[first:last])

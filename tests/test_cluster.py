@@ -85,7 +85,8 @@ def test_workers_cancelled_then_killed_give_the_store_of_one_process(tmp_path: P
         store = TokenStore.open(path, key, recording.n_frames, recording.content_key)
         assert 0 < store.done.sum() < store.n_blocks
         kept = {name: value for name, value in _digest(path).items() if name.startswith("done")}
-        pids = list(client.run(os.getpid).values())
+        told: Any = client.run(os.getpid)
+        pids = list(told.values())
         seen, killed = [], False
         for step in extract_on_workers(many, backbone, client):
             seen.append(step.done)

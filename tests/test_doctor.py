@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from test_cli import run
+from toy_backbone import ToyBackbone
 
 from ethoprism import doctor, subjects, workflow
 from ethoprism.crops import Region
-from ethoprism.doctor import Finding
+from ethoprism.doctor import Finding, Measured
 from ethoprism.ethogram import Ethogram
 from ethoprism.project import Project, Settings
+from ethoprism.speed import EncoderSpeed
 from ethoprism.tracks import Track
 from ethoprism_datasets.arena import write_recording
 
 N = 20
+TIMED = EncoderSpeed(200.0, 0.02, 3.0)
 
 
 def track(subject: str, length: float, seen: int = N) -> Track:
@@ -130,13 +135,74 @@ def test_released_weights_are_neither_downloaded_nor_read(
 def test_the_command_warns_and_ends_well(project: Project, capsys: pytest.CaptureFixture[str]):
     subjects.save_tracks(project, "r", [track("small", 40)])
     before = {p: p.read_bytes() for p in project.folder.rglob("*") if p.is_file()}
-    assert run("doctor", project.folder) == 0
+    assert run("doctor", project.folder, "--no-timing") == 0
     shown = capsys.readouterr()
     assert "Warning: r, small: 40 px long" in shown.err
     assert "2 warnings" in shown.out
     after = {p: p.read_bytes() for p in project.folder.rglob("*") if p.is_file()}
     changed = {p.name for p in before if before[p] != after.get(p)}
     assert changed == set()
-    assert run("doctor") == 0
+    assert run("doctor", "--no-timing") == 0
     assert "JAX" in capsys.readouterr().out
     assert run("doctor", project.folder / "nowhere") == 4
+    assert run("doctor", project.folder, project.folder) == 3
+    assert run("doctor", "--backbone", "no-such") == 3
+
+
+def test_time_and_disk_are_told_as_json_before_anybody_waits(
+    project: Project, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    before = {p: p.read_bytes() for p in project.folder.rglob("*") if p.is_file()}
+    assert run("doctor", project.folder, "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert set(told) == {"computer", "speed", "estimate", "animals", "findings"}
+    assert told["speed"]["backbone"] == "prism-nano (untrained)"
+    assert told["speed"]["encoder_frames_per_second"] > 0
+    assert told["speed"]["decoder_frames_per_second"]["r"] > 0
+    (unit,) = told["estimate"]["units"]
+    assert (unit["unit"], unit["frames_left"], unit["bytes_left"]) == ("r", N, N * 16 * 192 * 2)
+    assert told["estimate"]["fits"] and told["estimate"]["seconds"] > 0
+    assert {p: p.read_bytes() for p in project.folder.rglob("*") if p.is_file()} == before
+    # The same for a video that belongs to no project, with a disk that is too small.
+    usage = type("Usage", (), {"free": 100})
+    monkeypatch.setattr("ethoprism.doctor.shutil.disk_usage", lambda _: usage)
+    video = project.video_path("r")
+    assert run("doctor", video, "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["estimate"]["units"][0]["frames"] == N and not told["estimate"]["fits"]
+    assert any("are free" in f["text"] and f["warning"] for f in told["findings"])
+
+
+def test_the_tables_show_speed_and_what_is_left(
+    project: Project, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("ethoprism.speed.encoding", lambda *_: TIMED)
+    monkeypatch.setattr("ethoprism.estimate.pace", lambda *_, **__: 10.0)
+    assert run("doctor", project.folder) == 0
+    shown = capsys.readouterr().out
+    for words in ("This computer", "Optional parts", "200.0", "20 ms", "20 of 20", "2 s"):
+        assert words in shown
+
+
+def test_a_recording_that_is_none_and_weights_that_are_not_here(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "notes.txt").write_text("no video")
+    assert run("doctor", tmp_path / "notes.txt", "--no-timing") == 3
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert run("doctor", empty, "--no-timing") == 3
+    monkeypatch.setattr("ethoprism.backbones.releases.is_here", lambda _: False)
+    made: list[str] = []
+
+    def built(name: str, config: Any, parameters: Any, *, trained: bool) -> ToyBackbone:
+        assert not trained
+        made.append(name)
+        return ToyBackbone()
+
+    monkeypatch.setattr("ethoprism.backbones.videoprism.build_backbone", built)
+    backbone, stand_in = doctor.load_or_stand_in(Settings("videoprism-large"))
+    assert stand_in and made == ["videoprism-large"]
+    measured = Measured("videoprism-large (untrained)", True, "jax", TIMED, {}, None)
+    (found,) = doctor.of_measurements(measured)
+    assert "weights of videoprism-large are not on this computer" in found.text

@@ -8,7 +8,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -18,9 +20,9 @@ from toy_backbone import ToyBackbone
 
 from ethoprism.backbones.preprocess import preprocess
 from ethoprism.errors import EthoPrismError, StorageError
-from ethoprism.extract import Batches, extract, token_key
+from ethoprism.extract import Batches, encoded_blocks, extract, maker, token_key
 from ethoprism.recording import Recording, open_recording
-from ethoprism.tokens import TokenStore
+from ethoprism.tokens import Block, TokenStore
 from ethoprism.video import FrameReader
 from ethoprism.windows import WindowGrid
 from ethoprism_datasets.arena import write_recording
@@ -153,6 +155,101 @@ def test_numbers_that_are_not_finite_are_never_stored(recording: Recording, tmp_
     with pytest.raises(EthoPrismError, match="not finite"):
         list(extract(recording, backbone, key, tmp_path / "r.zarr"))
     assert not TokenStore.create(tmp_path / "r.zarr", key, 75, recording.content_key).done.any()
+
+
+class _Embedding(ToyBackbone):
+    """The toy with embeddings: of a frame and of a window, from its tokens, of length 1."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.card = replace(self.card, embedding_width=8)
+
+    def embed(self, tokens: np.ndarray, padding: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        frames = np.asarray(tokens).mean(axis=2)
+        windows = (frames * ~np.asarray(padding)[..., None]).sum(axis=1)
+        return _unit(frames), _unit(windows)
+
+
+def _unit(x: np.ndarray) -> np.ndarray:
+    return x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-6)
+
+
+@pytest.mark.parametrize("hop", [1, 4])
+def test_embeddings_are_those_of_the_windows_and_resume_alike(
+    recording: Recording, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hop: int
+):
+    _small_blocks(monkeypatch)
+    backbone = _Embedding()
+    store = _store(recording, tmp_path / "whole.zarr", backbone, hop=hop, pooling=2)
+    grid = store.grid
+    with FrameReader(recording) as reader:
+        frames = np.stack([preprocess(reader[i], 16) for i in range(grid.n_sampled)])
+    tokens = np.asarray(backbone.spatial(frames))
+    for window in range(grid.n_windows):
+        start, stop = grid.start(window), grid.stop(window)
+        inside = np.zeros((1, 6, 16, 8), np.float32)
+        inside[0, : stop - start] = tokens[start:stop]
+        padding = np.arange(6)[None] >= stop - start
+        of_frames, of_window = backbone.embed(
+            np.asarray(backbone.temporal(jnp.asarray(inside), padding)), padding
+        )
+        found = store.window_embeddings(window, window + 1)[0]
+        np.testing.assert_allclose(found, of_window[0], atol=2e-3)
+        first, last = grid.kept(window)
+        np.testing.assert_allclose(
+            store.frame_embeddings(first, last),
+            of_frames[0, first - start : last - start],
+            atol=2e-3,
+        )
+    key, path = store.key, tmp_path / "again.zarr"
+    task = extract(recording, backbone, key, path, batches=Batches(frames=5, windows=2))
+    for _ in range(3):
+        next(task)
+    task.close()
+    _store(recording, path, backbone, hop=hop, pooling=2)
+    assert _digest(path) == _digest(store.path)
+
+
+def test_cancelling_leaves_no_thread(recording: Recording, tmp_path: Path):
+    backbone = ToyBackbone()
+    key = token_key(backbone.card, hop=1, pooling=2)
+    task = extract(recording, backbone, key, tmp_path / "r.zarr")
+    next(task)
+    before = set(threading.enumerate())
+    next(task)
+    task.close()
+    names = {t.name for t in set(threading.enumerate()) - before}
+    assert not names & {"decoder", "token writer"}
+
+
+def test_blocks_are_the_same_whichever_are_computed_together(
+    recording: Recording, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    _small_blocks(monkeypatch)
+    backbone, batches = ToyBackbone(), Batches(frames=5, windows=2)
+    key = token_key(backbone.card, hop=2, pooling=2)
+    store = TokenStore.create(tmp_path / "r.zarr", key, recording.n_frames, recording.content_key)
+
+    def blocks(first: int, last: int) -> list[Block]:
+        return list(encoded_blocks(recording, backbone, store, first, last, batches=batches))
+
+    whole = blocks(0, store.n_blocks)
+    assert [block.index for block in whole] == list(range(store.n_blocks))
+    for i, expected in enumerate(whole):
+        (alone,) = blocks(i, i + 1)
+        np.testing.assert_array_equal(alone.tokens, expected.tokens)
+        np.testing.assert_array_equal(alone.valid, expected.valid)
+    assert not store.done.any()
+
+
+def test_the_store_says_what_computed_it(recording: Recording, tmp_path: Path):
+    store = _store(recording, tmp_path / "r.zarr", ToyBackbone())
+    (made,) = store.made_by
+    assert made["engine"] == "jax"
+    assert made["precision"] == "float32"
+    other = ToyBackbone()
+    other.engine_stamp = lambda: {"engine": "other"}  # type: ignore[attr-defined]
+    assert maker(other) == {"engine": "other"}
 
 
 @pytest.mark.slow

@@ -5,9 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import zarr
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ethoprism.errors import InputError, ProjectError
-from ethoprism.tokens import TokenKey, TokenStore
+from ethoprism.token_layout import Layout, file_of
+from ethoprism.tokens import Block, TokenKey, TokenStore
+from ethoprism.windows import WindowGrid
 
 KEY = TokenKey("net", "0" * 64, "float32", False, 1, 32, 4, 1024, 8, 4, 1, 2)
 
@@ -91,3 +96,119 @@ def test_tokens_of_another_place_are_refused(tmp_path: Path):
     assert TokenStore.open(path, cut, 2500, "c", "here").key == cut
     with pytest.raises(ProjectError, match=r"another region or track.*there.*here.*PROJECT -r r\."):
         TokenStore.open(path, cut, 2500, "c", "there")
+
+
+def _embedded(path: Path) -> tuple[TokenStore, np.ndarray, np.ndarray]:
+    """A store whose embeddings are known: each frame and window its own."""
+    store = TokenStore.create(path, KEY, 2500, "c", embedding_width=6)
+    rng = np.random.default_rng(2)
+    frames = rng.standard_normal((2500, 6)).astype(np.float16)
+    windows = rng.standard_normal((store.grid.n_windows, 6)).astype(np.float16)
+    for i in range(store.n_blocks):
+        start, stop = store.block(i)
+        first, last = store.block_windows(i)
+        tokens = np.full((stop - start, 2, 2, 1024), i + 1, np.float16)
+        store.write_block(
+            i, tokens, np.ones(stop - start, bool), frames[start:stop], windows[first:last]
+        )
+    return store, frames, windows
+
+
+def test_embeddings_come_back_by_frame_and_by_window(tmp_path: Path):
+    _, frames, windows = _embedded(tmp_path / "r.zarr")
+    store = TokenStore.open(tmp_path / "r.zarr", KEY, 2500, "c")
+    assert store.embedding_width == 6
+    np.testing.assert_array_equal(store.frame_embeddings(), frames)
+    np.testing.assert_array_equal(store.window_embeddings(), windows)
+    np.testing.assert_array_equal(store.frame_embeddings(1020, 1030), frames[1020:1030])
+    middle = store.block_windows(1)[0]
+    np.testing.assert_array_equal(
+        store.window_embeddings(middle - 2, middle + 3), windows[middle - 2 : middle + 3]
+    )
+    assert store.window_embeddings(5, 5).shape == (0, 6)
+
+
+def test_a_block_without_its_embeddings_is_refused(tmp_path: Path):
+    store = TokenStore.create(tmp_path / "r.zarr", KEY, 2500, "c", embedding_width=6)
+    block = Block(0, np.zeros((1024, 2, 2, 1024), np.float16), np.ones(1024, bool))
+    with pytest.raises(ValueError, match="lacks embeddings"):
+        store.put(block)
+    assert not store.done.any()
+
+
+def test_stores_without_embeddings_say_so_and_stay_as_they_are(tmp_path: Path):
+    TokenStore.create(tmp_path / "r.zarr", KEY, 2500, "c")
+    store = TokenStore.create(tmp_path / "r.zarr", KEY, 2500, "c", embedding_width=6)
+    assert store.embedding_width == 0
+    with pytest.raises(ProjectError, match="no embeddings"):
+        store.frame_embeddings()
+    with pytest.raises(ProjectError, match="no embeddings"):
+        store.window_embeddings()
+
+
+def test_embeddings_laid_out_otherwise_are_damage(tmp_path: Path):
+    _embedded(tmp_path / "r.zarr")
+    described = tmp_path / "r.zarr" / "window_embeddings" / "zarr.json"
+    described.write_text(described.read_text().replace("6", "7", 1))
+    with pytest.raises(ProjectError, match="damaged"):
+        TokenStore.open(tmp_path / "r.zarr", KEY, 2500, "c")
+
+
+def test_a_block_is_the_file_that_zarr_writes(tmp_path: Path):
+    store, frames, _ = _embedded(tmp_path / "r.zarr")
+    for i in range(store.n_blocks):
+        ours = {n: file_of(store.path, n, i) for n in ("tokens", "valid", "frame_embeddings")}
+        before = {name: file.read_bytes() for name, file in ours.items()}
+        start, stop = store.block(i)
+        group = zarr.open_group(store.path, mode="r+")
+        for name, values in (
+            ("tokens", np.full((stop - start, 2, 2, 1024), i + 1, np.float16)),
+            ("valid", np.ones(stop - start, bool)),
+            ("frame_embeddings", frames[start:stop]),
+        ):
+            ours[name].unlink()
+            group[name][start:stop] = values  # type: ignore[index]
+        assert {name: file.read_bytes() for name, file in ours.items()} == before
+
+
+def test_a_block_that_is_put_is_not_done_until_it_is_marked(tmp_path: Path):
+    store = TokenStore.create(tmp_path / "r.zarr", KEY, 2500, "c")
+    store.put(Block(1, np.ones((1024, 2, 2, 1024), np.float16), np.ones(1024, bool)))
+    assert not TokenStore.open(store.path, KEY, 2500, "c").valid().any()
+    store.mark_done(1)
+    assert TokenStore.open(store.path, KEY, 2500, "c").valid().sum() == 1024
+
+
+def test_a_store_says_on_what_it_was_computed(tmp_path: Path):
+    store = TokenStore.create(tmp_path / "r.zarr", KEY, 2500, "c")
+    assert store.made_by == []
+    jax = {"engine": "jax", "version": "1", "device": "cpu", "precision": "float32"}
+    store.sign(jax)
+    store.sign(jax)
+    store.sign(jax | {"device": "gpu"})
+    again = TokenStore.open(tmp_path / "r.zarr", KEY, 2500, "c")
+    assert again.made_by == [jax, jax | {"device": "gpu"}]
+
+
+@settings(deadline=None)
+@given(
+    n_frames=st.integers(1, 400),
+    length=st.integers(1, 20),
+    hop=st.integers(1, 20),
+    step=st.integers(1, 4),
+    block_rows=st.integers(1, 64),
+)
+def test_every_window_lies_in_the_block_of_its_first_kept_row(
+    n_frames: int, length: int, hop: int, step: int, block_rows: int
+):
+    grid = WindowGrid(n_frames, length, min(hop, length), step)
+    layout = Layout(grid, block_rows)
+    following = 0
+    for block in range(layout.n_blocks):
+        start, stop = layout.rows(block)
+        first, last = layout.windows(block)
+        assert first == following
+        assert last - first <= layout.most_windows
+        assert all(start <= grid.kept(w)[0] < stop for w in range(first, last))
+        following = last
+    assert following == grid.n_windows

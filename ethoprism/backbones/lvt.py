@@ -16,7 +16,8 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Float32, Int
 
-from ethoprism.backbones.devices import divided, everywhere
+from ethoprism.backbones.devices import everywhere
+from ethoprism.backbones.engine import check_precision
 from ethoprism.backbones.layers import multiply_in
 from ethoprism.backbones.releases import find_tokenizer, find_weights
 from ethoprism.backbones.spec import BackboneCard
@@ -30,13 +31,12 @@ from ethoprism.backbones.video_text import (
     WindowPooling,
 )
 from ethoprism.backbones.videoprism import (
-    PRECISIONS,
     ParameterSource,
     VideoPrismBackbone,
     narrowed,
 )
 from ethoprism.backbones.weights import fill_state, read_parameters, state_layout, video_text_names
-from ethoprism.errors import InputError, WeightsError
+from ethoprism.errors import WeightsError
 
 _TEXTS_AT_ONCE = 8
 _LOGIT_BYTES = 1 << 30
@@ -96,13 +96,14 @@ class VideoTextBackbone(VideoPrismBackbone):
             True for frames that hold nothing. They get zeros, and so does a window of them alone.
         """
         at_once = self._at_once(*tokens.shape[:3])
+        graph, precision = self._pooling_graph, self.card.precision
+
+        def function(state: nnx.State, tokens: Array, padding: Array) -> tuple[Array, Array]:
+            return window_embeddings(graph, precision, state, tokens, padding)
+
         results = [
-            window_embeddings(
-                self._pooling_graph,
-                self.card.precision,
-                self._pooling,
-                divided(tokens[a : a + at_once]),
-                divided(padding[a : a + at_once]),
+            self._compute(
+                "embed", function, self._pooling, tokens[a : a + at_once], padding[a : a + at_once]
             )
             for a in range(0, len(tokens), at_once)
         ]
@@ -215,12 +216,7 @@ def build_video_text_backbone(
     tokenizer
         The SentencePiece model of its texts, or what gives the tokenizer when it is needed.
     """
-    if precision not in PRECISIONS:
-        raise InputError(
-            "The precision of a backbone is not known",
-            expected=" or ".join(PRECISIONS),
-            found=precision,
-        )
+    check_precision(precision, name)
     names = video_text_names(config.text.norm)
     abstract = nnx.eval_shape(lambda: VideoTextEncoder(config, rngs=nnx.Rngs(0)))
     state = nnx.state(abstract)

@@ -15,7 +15,6 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
@@ -35,7 +34,7 @@ class UnknownOperationError(EthoPrismError):
     """A function uses an operation that has no translation."""
 
 
-def build_model(closed: ClosedJaxpr, parameters: Sequence[np.ndarray], name: str) -> Any:
+def build_model(closed: ClosedJaxpr, parameters: Sequence[np.ndarray]) -> Any:
     """The OpenVINO model of a jaxpr.
 
     Parameters
@@ -44,8 +43,6 @@ def build_model(closed: ClosedJaxpr, parameters: Sequence[np.ndarray], name: str
         The jaxpr; its first inputs are parameters, the others inputs of the model.
     parameters
         Values of the first inputs. They become constants.
-    name
-        Name of the model.
 
     Raises
     ------
@@ -63,7 +60,7 @@ def build_model(closed: ClosedJaxpr, parameters: Sequence[np.ndarray], name: str
         op.result(_output(op, _full(op, value, variable.aval.shape)))
         for value, variable in zip(results, closed.jaxpr.outvars, strict=True)
     ]
-    return ov.Model(outputs, inputs, name)
+    return ov.Model(outputs, inputs)
 
 
 class _Translator:

@@ -11,8 +11,10 @@ pre-training; and one half of the encoder can be called without the other, which
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import copy
+from collections.abc import Callable, Hashable, Iterable
 from functools import partial
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +25,14 @@ from jaxtyping import Array, Bool, Float, UInt8
 
 from ethoprism.backbones.devices import divided, everywhere
 from ethoprism.backbones.encoder import BASE, LARGE, EncoderConfig, VideoPrismEncoder
+from ethoprism.backbones.engine import (
+    Compiled,
+    Engine,
+    Function,
+    JaxEngine,
+    check_precision,
+    engine_stamp,
+)
 from ethoprism.backbones.releases import find_weights
 from ethoprism.backbones.spec import BackboneCard, Features, Kept, Positions
 from ethoprism.backbones.weights import (
@@ -32,9 +42,6 @@ from ethoprism.backbones.weights import (
     read_parameters,
     state_layout,
 )
-from ethoprism.errors import InputError
-
-PRECISIONS = ("float32", "bfloat16")
 
 ParameterSource = Callable[[Layout], Iterable[tuple[str, ArrayLike]]]
 """Gives the parameters of a layout by their released names, in the order of the names."""
@@ -56,6 +63,8 @@ class VideoPrismBackbone:
         What identifies it.
     unroll
         Whether layers are written out instead of scanned; see `layers.TransformerStack`.
+
+    It computes with JAX, on all local devices, unless `with_engine` gives it another engine.
     """
 
     def __init__(
@@ -64,15 +73,29 @@ class VideoPrismBackbone:
         self._card = card
         self._graph, _ = _abstract(config, card.precision, unroll)
         self._state = everywhere(state)
+        self._elsewhere: Compiled | None = None
 
     @property
     def card(self) -> BackboneCard:
         """What identifies the backbone."""
         return self._card
 
-    def to_device(self, frames: UInt8[np.ndarray, "n size size 3"]) -> Array:
+    def with_engine(self, engine: Engine) -> Self:
+        """This backbone on another engine; parameters and card are the same."""
+        other = copy.copy(self)
+        other._elsewhere = None if engine.name == "jax" else Compiled(engine)
+        return other
+
+    def engine_stamp(self) -> dict[str, str]:
+        """What computes: engine, version, device and precision."""
+        engine = JaxEngine() if self._elsewhere is None else self._elsewhere.engine
+        return engine_stamp(engine, self._card.precision)
+
+    def to_device(
+        self, frames: UInt8[np.ndarray, "n size size 3"]
+    ) -> UInt8[Array | np.ndarray, "n size size 3"]:
         """Frames where `spatial` wants them: shared out over the devices."""
-        return divided(frames)
+        return frames if self._elsewhere else divided(frames)
 
     def spatial(
         self, frames: UInt8[Array | np.ndarray, "n size size 3"], *, shared: bool = False
@@ -94,9 +117,12 @@ class VideoPrismBackbone:
         size = self._card.input_size
         if frames.shape[1:] != (size, size, 3):
             raise ValueError(f"expected frames of ({size}, {size}, 3), got {frames.shape[1:]}")
-        return spatial_tokens(
-            self._graph, self._card.precision, self._state, divided(frames), shared
-        )
+        graph, precision = self._graph, self._card.precision
+
+        def function(state: nnx.State, frames: Array) -> Features:
+            return spatial_tokens(graph, precision, state, frames, shared)
+
+        return self._compute(("spatial", shared), function, self._state, frames)
 
     def temporal(
         self,
@@ -117,15 +143,24 @@ class VideoPrismBackbone:
         kept, positions
             The frames and the patches whose tokens are wanted, by default all.
         """
-        return temporal_tokens(
-            self._graph,
-            self._card.precision,
-            self._state,
-            jax.tree.map(divided, features),
-            divided(padding),
-            kept,
-            positions,
-        )
+        graph, precision = self._graph, self._card.precision
+
+        def function(state: nnx.State, features: Features, padding: Array) -> Array:
+            return temporal_tokens(graph, precision, state, features, padding, kept, positions)
+
+        if self._elsewhere is not None and positions is not None:
+            # Picked here, since other engines have no operation for it.
+            index = np.asarray(positions)
+            features = jax.tree.map(lambda x: np.asarray(x)[:, :, index], features)
+            positions = None
+        key = ("temporal", kept, positions)
+        return self._compute(key, function, self._state, features, padding)
+
+    def _compute(self, key: Hashable, function: Function, state: nnx.State, *inputs: Any) -> Any:
+        """``function(state, *inputs)`` on the engine; ``key`` names what is compiled into it."""
+        if self._elsewhere is not None:
+            return self._elsewhere(key, function, state, *inputs)
+        return function(state, *jax.tree.map(divided, inputs))
 
 
 @partial(jax.jit, static_argnums=(0, 1, 4))
@@ -196,12 +231,7 @@ def build_backbone(
     note
         What a reader of the card should know.
     """
-    if precision not in PRECISIONS:
-        raise InputError(
-            "The precision of a backbone is not known",
-            expected=" or ".join(PRECISIONS),
-            found=precision,
-        )
+    check_precision(precision, name)
     _, abstract = _abstract(config, precision)
     source = parameters(state_layout(abstract, ENCODER_NAMES))
     state, sha256 = fill_state(abstract, ENCODER_NAMES, source)

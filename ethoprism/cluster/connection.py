@@ -132,7 +132,7 @@ def connect(where: str, workers: int | None = None) -> Iterator[Client]:
     """
     require_dask()
     if where == LOCAL:
-        with _local(places(usable_cores(), visible_gpus(), workers)) as client:
+        with local_workers(places(usable_cores(), visible_gpus(), workers)) as client:
             yield client
         return
     if workers is not None:
@@ -164,7 +164,8 @@ def _client(address: Any, **options: Any) -> Iterator[Client]:
 
 
 @contextmanager
-def _local(chosen: list[Place]) -> Iterator[Client]:
+def local_workers(chosen: list[Place]) -> Iterator[Client]:
+    """A client of workers that are started on this computer, one in each place."""
     import dask.config
     from distributed import Nanny, Scheduler, SpecCluster
 
@@ -185,11 +186,12 @@ def _local(chosen: list[Place]) -> Iterator[Client]:
             for number, place in enumerate(chosen)
         }
         scheduler = {"cls": Scheduler, "options": {"host": "127.0.0.1", "dashboard": False}}
+        quiet: dict[str, Any] = {"silence_logs": logging.CRITICAL}
         # Set before a worker's process starts, or its libraries have read them already.
         limits = {name: str(len(chosen[0].cores)) for name in THREAD_LIMITS}
         with (
             dask.config.set({"distributed.nanny.pre-spawn-environ": limits}),
-            SpecCluster(workers=spec, scheduler=scheduler, silence_logs=logging.CRITICAL) as cluster,
+            SpecCluster(workers=spec, scheduler=scheduler, **quiet) as cluster,
             _client(cluster, set_as_default=False) as client,
         ):
             yield client

@@ -47,11 +47,15 @@ class Fleet:
 
     @property
     def text(self) -> str:
-        """``4 workers on node1, node2 (gpu NVIDIA A100)``."""
+        """``4 workers on node1, node2 (jax on gpu NVIDIA A100)``."""
         hosts = ", ".join(dict.fromkeys(worker.host for worker in self.workers))
-        devices = ", ".join(dict.fromkeys(worker.device for worker in self.workers))
+        devices = ", ".join(dict.fromkeys(_words(worker) for worker in self.workers))
         n = len(self.workers)
         return f"{n} worker{'s' * (n != 1)} on {hosts} ({devices})"
+
+
+def _words(worker: WorkerState) -> str:
+    return f"{worker.maker.get('engine', '')} on {worker.maker.get('device', '')}"
 
 
 def extract_on_workers(
@@ -95,7 +99,7 @@ def extract_on_workers(
     on_disk = sum(_rows(store, np.flatnonzero(store.done)) for store in stores)
     total = sum(store.n_rows for store in stores)
     yield Progress(on_disk, total, "waiting for workers")
-    while not client.nthreads():
+    while not _addresses(client):
         yield Progress(on_disk, total, "waiting for workers")
         _pause(client)
     require_same_versions(client)
@@ -104,13 +108,16 @@ def extract_on_workers(
         fleet = yield from _examine(client, session, on_disk, total)
         if all(store.complete for store in stores):
             return fleet
+        for store in stores:
+            for worker in fleet.workers:
+                store.sign(worker.maker)
         shape = min((w.frames, w.windows) for w in fleet.workers)
         tasks = _tasks(stores, shape, len(fleet.workers))
         for unit, blocks in _encoded(client, session, chosen, tasks, shape):
             if blocks:
                 _mark(stores[unit], blocks)
                 on_disk += _rows(stores[unit], np.array(blocks))
-            n = len(client.nthreads())
+            n = len(_addresses(client))
             yield Progress(on_disk, total, f"{n} worker{'s' * (n != 1)}")
     for store in stores:
         remove_leftovers(store.path)  # of workers that were killed
@@ -194,13 +201,13 @@ def _examine(
 
     asked = {
         worker: client.submit(examine, session, workers=[worker], pure=False)
-        for worker in client.nthreads()
+        for worker in _addresses(client)
     }
     ended = _Ended()
     for future in asked.values():
         ended.watch(future)
     while True:
-        there = set(client.nthreads())
+        there = set(_addresses(client))
         waiting = [w for w, future in asked.items() if not future.done() and w in there]
         if not waiting:
             break
@@ -213,9 +220,10 @@ def _examine(
             remedy="They may have too little memory; look at their logs.",
         )
     remarks = []
-    if len({worker.device for worker in states}) > 1:
+    if len({tuple(sorted(worker.maker.items())) for worker in states}) > 1:
         remarks.append(
-            "The workers compute on different devices: tokens agree within rounding, not to the bit"
+            "The workers compute on different devices or with different versions: tokens agree "
+            "within rounding, not to the bit"
         )
     return Fleet(states, tuple(remarks))
 
@@ -241,7 +249,7 @@ def _encoded(
     ended, left = _Ended(), True
     try:
         while left or pending:
-            while left and len(pending) < TASKS_AHEAD * max(len(client.nthreads()), 1):
+            while left and len(pending) < TASKS_AHEAD * max(len(_addresses(client)), 1):
                 task = next(tasks, None)
                 if task is None:
                     left = False
@@ -312,6 +320,12 @@ def _mark(store: TokenStore, blocks: tuple[int, ...]) -> None:
     """Mark blocks as done, if their files are there for this computer too."""
     for block in blocks:
         store.mark_done(block)
+
+
+def _addresses(client: Client) -> list[str]:
+    """Of the workers that are there now."""
+    threads: Any = client.nthreads()
+    return list(threads)
 
 
 def _pause(client: Client) -> None:

@@ -62,19 +62,18 @@ class WorkerState:
     ----------
     host, pid
         Where it runs.
-    device, cores
-        What JAX computes on, and how many processor cores it may use.
-    version
-        Of EthoPrism.
+    maker
+        Engine, version, device and precision (`ethoprism.extract.maker`).
+    cores
+        How many processor cores it may use.
     frames, windows
         Shapes of the encoder's calls that suit it (`ethoprism.window_encoder.Batches`).
     """
 
     host: str
     pid: int
-    device: str
+    maker: dict[str, str]
     cores: int
-    version: str
     frames: int
     windows: int
 
@@ -107,7 +106,7 @@ class Encoding(WorkerPlugin):
 
 def examine(session: Session) -> WorkerState:
     """What this worker is; raises a `ProjectError` if it cannot serve."""
-    from ethoprism.estimate import device_name
+    from ethoprism.extract import maker
     from ethoprism.window_encoder import default_batches
 
     encoding = _encoding(session)
@@ -118,9 +117,8 @@ def examine(session: Session) -> WorkerState:
         return WorkerState(
             platform.node(),
             os.getpid(),
-            device_name(),
+            maker(backbone),
             cores or 1,
-            __version__,
             batches.frames,
             batches.windows,
         )

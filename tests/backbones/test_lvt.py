@@ -27,7 +27,7 @@ from ethoprism.backbones.lvt import (
 from ethoprism.backbones.spec import Backbone, Embeds
 from ethoprism.backbones.tokenizer import Tokenizer
 from ethoprism.backbones.video_text import LVT_TINY
-from ethoprism.backbones.weights import read_parameters
+from ethoprism.backbones.weights import Layout, read_parameters
 from ethoprism.errors import InputError, WeightsError
 from ethoprism.search.prompts import reads_text, text_backbones
 
@@ -201,7 +201,7 @@ def test_both_functions_lower_for_cuda(backbone: VideoTextBackbone) -> None:
 def _with_random_text(config: Any, model: Path) -> VideoTextBackbone:
     rng = np.random.default_rng(0)
 
-    def parameters(layout: dict[str, tuple[int, ...]]) -> Any:
+    def parameters(layout: Layout) -> Any:
         for key in sorted(layout):
             yield key, 0.3 * rng.standard_normal(layout[key]).astype(np.float32)
 
