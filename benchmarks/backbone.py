@@ -5,8 +5,8 @@
 On the courting flies (pose-derived labels, six bouts of wing extension: indicative) windows of
 eight frames, four apart, are described by the mean, mean absolute change, maximum and deviation of
 their tokens, and a logistic regression is fitted. Each of ten blocks is predicted once, by one that
-saw neither it nor a window near it. Views: a square of two body lengths that follows the male, and
-whole frames. Intervals (80 %) resample the ten blocks.
+saw neither it nor a window near it. Views: a square of two body lengths that follows the male, one
+of four (``wide``), and whole frames. Intervals (80 %) resample the ten blocks.
 
 On the arena the same descriptors are learnt from 1, 5, 20 and 100 bouts of each behaviour, and the
 F1 of each is measured on recordings of other seeds, in other random appearances; mean and range
@@ -36,6 +36,7 @@ from backbone_data import (
     FLY_BEHAVIOURS,
     FRAMES,
     HOP,
+    MARGINS,
     QUICK,
     ArenaSize,
     Windows,
@@ -67,7 +68,7 @@ STRENGTH = 0.01
 SHOTS = (1, 5, 20, 100)
 PIXELS = 36
 COMPONENTS = 64
-VIEWS = ("crop", "whole")
+VIEWS = (*MARGINS, "whole")
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +91,9 @@ def main() -> None:
     parser.add_argument("recordings", type=Path, help="folder with the clip, labels and tracks")
     parser.add_argument("--weights", help="checkpoint of prism-nano")
     parser.add_argument("--only", action="append", help="nano, untrained, pixels or efficientnet")
+    parser.add_argument(
+        "--view", action="append", choices=VIEWS, help="only this view of the flies"
+    )
     parser.add_argument("--readout", choices=("descriptor", "probe"), default="descriptor")
     parser.add_argument("--arena", action="store_true", help="measure on the arena as well")
     parser.add_argument("--seeds", type=int, default=5, help="draws of bouts, or of probes (5)")
@@ -113,7 +117,7 @@ def main() -> None:
         if options.readout == "probe" and contender.backbone is not None:
             result |= _with_probe(contender, contender.backbone, options)
         else:
-            for view in VIEWS[:1] if options.quick else VIEWS:
+            for view in options.view or (VIEWS[:1] if options.quick else VIEWS):
                 result |= _on_flies(contender, options, view)
         if options.arena:
             result |= _on_arena(contender, options)
@@ -206,7 +210,7 @@ def _on_flies(contender: Contender, options: argparse.Namespace, view: str) -> d
     windows = fly_windows(options.recordings, options.cache, view, contender.size)
     x = _cached(contender, windows, f"flies-{view}", options.cache)
     result: dict[str, Any] = {}
-    ending = contender.suffix + ("" if view == "crop" else "_whole")
+    ending = contender.suffix + ("" if view == "crop" else f"_{view}")
     print(f"{contender.label}, {view}", flush=True)
     for column, name in enumerate(FLY_BEHAVIOURS):
         truth = windows.truth[:, column]

@@ -34,6 +34,8 @@ FLY_BEHAVIOURS = {
     "moving": "moving_track0",
     "chase": "chase_track0",
 }
+MARGINS = {"crop": 2.0, "wide": 4.0}
+"""Side of the square that follows the male, in body lengths, of each view but the whole frame."""
 MARGIN = 2.0
 ARENA_VERSION = 2
 
@@ -63,7 +65,7 @@ class Windows:
 def fly_windows(recordings: Path, cache: Path, view: str, size: int) -> Windows:
     """The clip of 120 s in windows of 8 frames, 4 apart; the group is the middle frame.
 
-    ``view`` is ``crop`` (a square of two body lengths that follows the male) or ``whole``.
+    ``view`` is ``whole`` or one of `MARGINS`.
     """
     path = cache / f"flies-{view}-{size}.npy"
     if not path.is_file():
@@ -79,14 +81,14 @@ def fly_windows(recordings: Path, cache: Path, view: str, size: int) -> Windows:
 def _fly_frames(recordings: Path, view: str, size: int) -> Iterable[np.ndarray]:
     recording, _ = open_recording(recordings / f"{FLIES}.mp4")
     tracks, _ = read_tracks(recordings / f"{FLIES}.analysis.h5", recording.n_frames)
-    side = crop_size(tracks[MALE].lengths.astype(np.float64), MARGIN)
+    side = crop_size(tracks[MALE].lengths.astype(np.float64), MARGINS.get(view, MARGIN))
     centres = tracks[MALE].centres.astype(np.float64)
     way = follow_path(centres, recording.frame_times, side)
     with closing(open_frames(recording)) as source:
         for number, frame in source.frames():
             if frame is None:
                 raise RuntimeError(f"frame {number} is damaged")
-            if view == "crop":
+            if view in MARGINS:
                 top, left = way.top_left[number].tolist()
                 frame = cut(frame, top, left, way.size)
             yield preprocess(frame, size)

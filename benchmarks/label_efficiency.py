@@ -7,7 +7,8 @@ each round a probe (linear head, `prism-nano`, untrained) is trained on what is 
 scored on a recording that is never labelled (with ``--flies``: on blocks of the clip). The spans
 are chosen as `ethoprism suggest` would, or at random, or from the start of the first recording on.
 
-A quarter of the labelled spans set thresholds and stop the training. A behaviour that the labelled
+A quarter of the labelled spans set thresholds and stop the training (with ``--members`` each of
+them does for one network). A behaviour that the labelled
 spans do not show counts with an F1 of 0, and with the average precision of chance.
 
 The arena's tokens are of crops that follow each mouse, so every label is of one animal. ``--keep``
@@ -40,9 +41,12 @@ from ethoprism.errors import LabelError
 from ethoprism.ethogram import Ethogram
 from ethoprism.evaluate import Segment, frame_scores, split_blocks
 from ethoprism.prediction import Decision
+from ethoprism.probe import batches
+from ethoprism.probe import predict as probe_predict
 from ethoprism.probe.batches import LabelledTokens, split_gap
 from ethoprism.probe.checkpoint import Probe
-from ethoprism.probe.predict import predict
+from ethoprism.probe.model import ProbeShape
+from ethoprism.probe.predict import disagreement, predict
 from ethoprism.probe.train import train_and_test
 from ethoprism.project import Project, Settings
 from ethoprism.recording import Recording
@@ -85,6 +89,29 @@ class Task:
     first: int
     light: bool = False
     head: str = "linear"
+    members: int = 1
+
+
+def remember_descriptors() -> None:
+    """Have what a head sees of a store's rows computed once, not for each training."""
+    found: dict[tuple[Path, ProbeShape], tuple[np.ndarray, np.ndarray]] = {}
+    read = batches.read_inputs
+
+    def remembered(store: TokenStore, start: int, length: int, shape: ProbeShape):
+        if shape.on_tokens:
+            return read(store, start, length, shape)
+        kind = (store.path, replace(shape, behaviours=1, context=0, members=1, head="linear"))
+        if kind not in found:
+            found[kind] = read(store, 0, store.n_rows, shape)
+        rows = np.arange(start, start + length)
+        inside = (rows >= 0) & (rows < store.n_rows)
+        inputs = np.zeros((length, shape.inputs), np.float32)
+        valid = np.zeros(length, bool)
+        inputs[inside], valid[inside] = (part[rows[inside]] for part in found[kind])
+        return inputs, valid
+
+    batches.read_inputs = remembered
+    probe_predict.read_inputs = remembered
 
 
 def main() -> None:
@@ -95,6 +122,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="end with one JSON object")
     parser.add_argument("--light", action="store_true", help="a logistic regression as the probe")
     parser.add_argument("--head", default="linear", help="the head of the probe")
+    parser.add_argument("--members", type=int, default=1, help="networks of the probe")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--data-seed", type=int, default=100, help="of the arena's recordings")
@@ -105,6 +133,7 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=6)
     options = parser.parse_args()
+    remember_descriptors()
     first = options.first_seed
     seeds = range(first, first + (1 if options.quick else options.seeds))
     with tempfile.TemporaryDirectory() as temporary:
@@ -117,7 +146,9 @@ def main() -> None:
         runs = Finished(options.results)
         began = time.perf_counter()
         for seed in seeds:
-            task = replace(make(seed), light=options.light, head=options.head)
+            task = replace(
+                make(seed), light=options.light, head=options.head, members=options.members
+            )
             for name in options.only or STRATEGIES:
                 if not runs.has(seed, name):
                     runs.add(seed, name, *labelled(task, name, seed))
@@ -241,7 +272,7 @@ def labelled(task: Task, strategy: str, seed: int):
         spent = sum(int(np.diff(windows[i])[0]) for i in chosen) * task.row_s
         curve.append((float(spent), f1, ap))
         # A light probe learns from all labels, so none are left to check its probabilities on.
-        if probe is not None and not task.light:
+        if isinstance(probe, Probe):
             found = unfound(task, owner, windows, chosen, probe)
             estimates += [(number, *estimate) for estimate in found]
     return curve, estimates
@@ -261,12 +292,17 @@ def suggested(task, owner, windows, vectors, chosen, probe, n: int, seed: int) -
     shape = (len(left), len(names))
     unsure, likely = np.zeros(shape), np.zeros(shape)
     similarity, counts = np.zeros(shape), np.zeros(len(names), np.int64)
+    split = np.zeros(shape)
     if probe is not None:
         p = [pool_probability(task, s, probe) for s in task.sources]
+        apart = [pool_disagreement(s, probe) for s in task.sources]
         columns = [task.names.index(name) for name in names]
         for row, i in enumerate(left):
             part = p[owner[i]][slice(*windows[i])]
             unsure[row], likely[row] = window_evidence(part, probe.decision.thresholds, names)
+            differing = apart[owner[i]]
+            if differing is not None:
+                split[row] = differing[slice(*windows[i])].mean(axis=0)
         present = np.array(
             [
                 (task.sources[owner[i]].truth[slice(*windows[i])][:, columns] == PRESENT).any(
@@ -278,7 +314,7 @@ def suggested(task, owner, windows, vectors, chosen, probe, n: int, seed: int) -
         counts = present.sum(axis=0)
         similarity = similarity_to_examples(vectors[left], vectors[chosen], present, counts)
     evidence = Evidence(
-        vectors[left], vectors[chosen], unsure, likely, np.zeros(shape), similarity, counts
+        vectors[left], vectors[chosen], unsure, likely, split, similarity, counts
     )
     return [int(left[i]) for i in choose(evidence, n, seed=seed).index]
 
@@ -337,23 +373,50 @@ def pool_probability(task: Task, source: Source, probe: Probe | LightProbe) -> n
     return whole.probability[:: source.store.key.step]
 
 
+def pool_disagreement(source: Source, probe: Probe | LightProbe) -> np.ndarray | None:
+    """``[rows, behaviours]``; nothing where there is one network."""
+    if isinstance(probe, LightProbe) or probe.shape.members == 1:
+        return None
+    return finish(disagreement(probe, source.recording, source.store))[:: source.store.key.step]
+
+
 def fit(task: Task, owner, windows, chosen: Sequence[int], seed: int) -> Probe | None:
-    """A probe of what is labelled, or None; every fourth span sets the thresholds."""
+    """A probe of what is labelled, or None.
+
+    Every fourth span stops the training and sets the thresholds; of an ensemble's networks each is
+    stopped on other spans, so that all spans set the thresholds.
+    """
     states = [np.full_like(s.truth, UNOBSERVED) for s in task.sources]
-    segments = []
-    for place, i in enumerate(chosen):
+    spans = []
+    for i in chosen:
         source = task.sources[owner[i]]
         start, stop = (int(v) for v in windows[i])
         states[owner[i]][start:stop] = source.truth[start:stop]
-        part = "validation" if place % 4 == 3 else "train"
-        segments.append((owner[i], Segment(source.unit.name, start, stop, part)))
+        spans.append((int(owner[i]), Segment(source.unit.name, start, stop, "train")))
+    tested = []
     for i, source in enumerate(task.sources):
         states[i][source.test] = source.truth[source.test]
-        segments += [
-            (i, Segment(source.unit.name, int(a), int(b), "test")) for a, b in runs_of(source.test)
+        tested += [
+            Segment(source.unit.name, int(a), int(b), "test") for a, b in runs_of(source.test)
         ]
-    learnt = np.concatenate([states[i][s.start : s.stop] for i, s in segments if s.part == "train"])
-    usable = (learnt == PRESENT).any(axis=0) & (learnt == 0).any(axis=0)
+    parts = max(task.members, 4)
+    splits = []
+    for member in range(task.members):
+        own = [
+            replace(s, part="validation") if place % parts == parts - 1 - member else s
+            for place, (_, s) in enumerate(spans)
+        ]
+        splits.append(own + tested)
+    usable = np.ones(len(task.names), bool)
+    for split in splits:
+        learnt = np.concatenate(
+            [
+                states[i][s.start : s.stop]
+                for (i, _), s in zip(spans, split, strict=False)
+                if s.part == "train"
+            ]
+        )
+        usable &= (learnt == PRESENT).any(axis=0) & (learnt == 0).any(axis=0)
     if not usable.any():
         return None
     names = tuple(n for n, ok in zip(task.names, usable, strict=True) if ok)
@@ -365,11 +428,12 @@ def fit(task: Task, owner, windows, chosen: Sequence[int], seed: int) -> Probe |
         probe, _ = finish(
             train_and_test(
                 data,
-                [segment for _, segment in segments],
+                splits[0],
                 Ethogram().with_names(list(names)),
                 names,
                 name="probe",
                 head=task.head,
+                members=splits if task.members > 1 else (),
                 seed=seed,
                 intervals=False,
             )
@@ -410,26 +474,23 @@ def test_metrics(task: Task, probe: Probe | LightProbe) -> Mapping[str, Any]:
     return {str(name): dict(row) for name, row in table.to_dict("index").items()}
 
 
-def unfound(task: Task, owner, windows, chosen: Sequence[int], probe: Probe | LightProbe):
+def unfound(task: Task, owner, windows, chosen: Sequence[int], probe: Probe):
     """True and estimated bouts in what was not labelled, with the interval."""
     checked, unlabelled, true = [], [], np.zeros(len(probe.behaviours))
     columns = [task.names.index(name) for name in probe.behaviours]
+    held_out = {t.recording: t for t in probe.held_out}
     for i, source in enumerate(task.sources):
         p = pool_probability(task, source, probe)
         open_rows = source.pool.copy()
-        states = np.full((len(p), len(columns)), UNOBSERVED, np.int8)
-        for place, c in enumerate(chosen):
+        for c in chosen:
             if owner[c] == i:
-                rows = slice(*windows[c])
-                open_rows[rows] = False
-                if place % 4 == 3:
-                    states[rows] = source.truth[rows][:, columns]
-        checked.append(Checked(states, p))
+                open_rows[slice(*windows[c])] = False
+        known = held_out.get(source.unit.name)
+        if known is not None:
+            checked.append(Checked(known.states, known.probability))
         unlabelled.append(np.where(open_rows[:, None], p, np.nan))
         present = (source.truth[:, columns] == PRESENT) & open_rows[:, None]
-        before = np.vstack(
-            [np.zeros((1, len(columns)), bool), source.truth[:-1, columns] == PRESENT]
-        )
+        before = np.vstack([np.zeros((1, len(columns)), bool), present[:-1]])
         true += (present & ~before).sum(axis=0)
     table = estimate_unfound(checked, unlabelled, probe.behaviours, n_resamples=500)
     return [

@@ -70,9 +70,9 @@ class Measured:
     stand_in
         Whether its weights are not on this computer, so that others of their shape were timed.
     engine
-        What computes it.
-    encoder
-        Speed of the encoder alone.
+        What computes it, and what the estimate is for.
+    encoders
+        Speed of the encoder alone, by engine that is usable here.
     decoding
         Frames a second that are decoded, by recording; one of each kind.
     estimate
@@ -82,7 +82,7 @@ class Measured:
     backbone: str
     stand_in: bool
     engine: str
-    encoder: EncoderSpeed
+    encoders: dict[str, EncoderSpeed]
     decoding: dict[str, float]
     estimate: Estimate | None
 
@@ -156,11 +156,18 @@ def measure(
     yield Progress(0, 3, "reading the backbone")
     backbone, stand_in = load_or_stand_in(settings)
     s = settings
-    from ethoprism.extract import token_key
+    from ethoprism.backbones.engine import engine_named, usable
+    from ethoprism.extract import maker, token_key
 
     key = token_key(backbone.card, hop=s.hop, step=s.step, pooling=s.pooling, crop=s.crop)
     yield Progress(0, 3, "timing the encoder")
-    encoder = speed.encoding(backbone, key)
+    engine = maker(backbone)["engine"]
+    encoders = {engine: speed.encoding(backbone, key)}
+    for name in usable():
+        if name not in encoders and hasattr(backbone, "with_engine"):
+            yield Progress(0, 3, f"timing the encoder, {name}")
+            other = backbone.with_engine(engine_named(name))  # type: ignore[attr-defined]
+            encoders[name] = speed.encoding(other, key)
     decoding: dict[str, float] = {}
     estimate: Estimate | None = None
     if opened is not None and opened.entries:
@@ -170,7 +177,7 @@ def measure(
         estimate = yield from estimate_extraction(opened, backbone)
         estimate = replace(estimate, free_bytes=free_bytes(folder))
     yield Progress(3, 3)
-    return Measured(backbone.card.label, stand_in, "jax", encoder, decoding, estimate)
+    return Measured(backbone.card.label, stand_in, engine, encoders, decoding, estimate)
 
 
 def project(opened: Project) -> tuple[list[Finding], list[AnimalSize]]:

@@ -144,6 +144,7 @@ def current_keys(settings: Settings, keys: Sequence[TokenKey]) -> list[TokenKey]
         for key in keys
         if key.backbone == settings.backbone
         and key.crop == settings.crop
+        and key.precision == settings.precision
         and key.step == settings.step
         and key.hop == (max(key.length // 2, 1) if settings.hop is None else settings.hop)
         and (settings.pooling is None or key.pooling == settings.pooling)

@@ -30,6 +30,7 @@ from ethoprism.timing import read_frame_times, write_frame_times
 SCHEMA_VERSION = 1
 MANIFEST = "ethoprism.toml"
 RECORDINGS = "recordings.csv"
+FLOAT32 = "float32"
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,8 @@ class Settings:
     pooling: int | None = None
     crop: str = WHOLE
     """How frames are cut, as `ethoprism.crops.Crop` writes it."""
+    precision: str = FLOAT32
+    """Arithmetic of the backbone; a manifest that says nothing means float32."""
 
 
 @dataclass(frozen=True)
@@ -344,7 +347,7 @@ class Project:
         tables = {
             "schema_version": SCHEMA_VERSION,
             "extraction": {
-                k: v for k, v in vars(self.settings).items() if v not in (None, "", WHOLE)
+                k: v for k, v in vars(self.settings).items() if v not in (None, "", WHOLE, FLOAT32)
             },
             "ethogram": self.ethogram.to_dict(),
         }
@@ -372,6 +375,7 @@ def _settings(manifest: Path, table: Mapping[str, Any]) -> Settings:
         "step": int,
         "pooling": int,
         "crop": str,
+        "precision": str,
     }
     for name, value in table.items():
         if name not in fields or not isinstance(value, fields[name]) or isinstance(value, bool):

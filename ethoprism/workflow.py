@@ -31,6 +31,7 @@ from ethoprism.subjects import Unit, crop_path, tracks_of, units
 from ethoprism.tokens import TokenKey, TokenStore
 
 if TYPE_CHECKING:  # these import jax, which the other steps do without
+    from ethoprism.backbones.engine_choice import Choice
     from ethoprism.backbones.spec import Backbone
     from ethoprism.probe.checkpoint import Probe
 
@@ -71,9 +72,30 @@ def fetch_weights(settings: Settings) -> Iterator[Progress]:
 
 
 def load_backbone(settings: Settings) -> Backbone:
-    """The project's backbone with its weights."""
-    backbone: Backbone = registry.load("backbones", settings.backbone)(settings.weights or None)
+    """The project's backbone with its weights, in the project's precision.
+
+    Raises
+    ------
+    InputError
+        If the backbone does not compute in that precision.
+    """
+    from ethoprism.backbones.engine import check_precision, precisions
+
+    load = registry.load("backbones", settings.backbone)
+    known = precisions(load)
+    check_precision(settings.precision, settings.backbone, known)
+    options = {"precision": settings.precision} if len(known) > 1 else {}
+    backbone: Backbone = load(settings.weights or None, **options)
     return backbone
+
+
+def choose_engine(backbone: Backbone, name: str = "auto") -> Choice:
+    """The backbone on an engine; ``auto`` is the faster one here, timed once and remembered."""
+    from ethoprism.backbones.engine_choice import on_engine
+    from ethoprism.window_encoder import default_batches
+
+    batches = default_batches(backbone.card)
+    return on_engine(backbone, name, frames=batches.frames, windows=batches.windows)
 
 
 def project_key(project: Project, backbone: Backbone) -> TokenKey:

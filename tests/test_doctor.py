@@ -157,7 +157,8 @@ def test_time_and_disk_are_told_as_json_before_anybody_waits(
     told = json.loads(capsys.readouterr().out)
     assert set(told) == {"computer", "speed", "estimate", "animals", "findings"}
     assert told["speed"]["backbone"] == "prism-nano (untrained)"
-    assert told["speed"]["encoder_frames_per_second"] > 0
+    assert told["speed"]["engine"] == "jax"
+    assert all(found["frames_per_second"] > 0 for found in told["speed"]["encoder"].values())
     assert told["speed"]["decoder_frames_per_second"]["r"] > 0
     (unit,) = told["estimate"]["units"]
     assert (unit["unit"], unit["frames_left"], unit["bytes_left"]) == ("r", N, N * 16 * 192 * 2)
@@ -201,8 +202,8 @@ def test_a_recording_that_is_none_and_weights_that_are_not_here(
         return ToyBackbone()
 
     monkeypatch.setattr("ethoprism.backbones.videoprism.build_backbone", built)
-    backbone, stand_in = doctor.load_or_stand_in(Settings("videoprism-large"))
+    _, stand_in = doctor.load_or_stand_in(Settings("videoprism-large"))
     assert stand_in and made == ["videoprism-large"]
-    measured = Measured("videoprism-large (untrained)", True, "jax", TIMED, {}, None)
+    measured = Measured("videoprism-large (untrained)", True, "jax", {"jax": TIMED}, {}, None)
     (found,) = doctor.of_measurements(measured)
     assert "weights of videoprism-large are not on this computer" in found.text

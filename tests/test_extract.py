@@ -13,6 +13,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -240,6 +241,29 @@ def test_blocks_are_the_same_whichever_are_computed_together(
         np.testing.assert_array_equal(alone.tokens, expected.tokens)
         np.testing.assert_array_equal(alone.valid, expected.valid)
     assert not store.done.any()
+
+
+def test_nothing_is_compiled_anew_for_another_recording_of_another_length(
+    recording: Recording, tmp_path: Path
+):
+    backbone = ToyBackbone()
+    _store(recording, tmp_path / "first.zarr", backbone, hop=2, pooling=2)
+    files = write_recording(tmp_path, "other", 4, n_frames=61)
+    other = open_recording(files.video)[0]
+    compiled = []
+
+    def listen(event: str, seconds: float, **_: object) -> None:
+        if "compile" in event:
+            compiled.append(event)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        _store(other, tmp_path / "other.zarr", backbone, hop=2, pooling=2)
+        assert compiled == []
+        _store(other, tmp_path / "control.zarr", backbone, hop=3, pooling=1)
+        assert compiled, "the listener hears of compilations"
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
 
 
 def test_the_store_says_what_computed_it(recording: Recording, tmp_path: Path):

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -234,19 +233,3 @@ def test_two_devices_give_what_one_gives(tmp_path: Path):
         print(f"{name}: {error:.1e}")
         assert values.shape == found[1][name].shape
         assert error <= (4e-3 if values.dtype == np.float16 else 2e-5)
-
-
-@pytest.mark.parametrize("function", ["put", "take", "pool"])
-def test_the_rings_functions_lower_for_cuda(function: str):
-    ring = {"tokens": jax.ShapeDtypeStruct((12, 16, 8), jnp.float32)}
-    some = {"tokens": jax.ShapeDtypeStruct((4, 16, 8), jnp.float32)}
-    number = jax.ShapeDtypeStruct((), jnp.int32)
-    rows = jax.ShapeDtypeStruct((2, 6), jnp.int32)
-    windows = jax.ShapeDtypeStruct((2, 3, 16, 8), jnp.float32)
-    jitted, arguments = {
-        "put": (window_encoder._put, (ring, some, number)),
-        "take": (window_encoder._take, (ring, rows)),
-        "pool": (jax.jit(lambda x: window_encoder.pool(x, 4, 2)), (windows,)),
-    }[function]
-    exported = jax.export.export(jitted, platforms=["cuda"])(*arguments)
-    assert exported.platforms == ("cuda",)

@@ -7,6 +7,7 @@ mixed in a store; which made what is recorded beside them (`stamp`).
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.util import find_spec
@@ -130,11 +131,16 @@ def engine_named(name: str) -> Engine:
         raise InputError(
             "There is no such engine", expected=f"auto, {' or '.join(ENGINES)}", found=name
         )
-    if not installed("openvino"):
+    if not installed(name):
         raise InputError("OpenVINO is not installed", remedy=f"Install it with: {INSTALL_OPENVINO}")
     from ethoprism.backbones.openvino_engine import OpenVinoEngine
 
     return OpenVinoEngine()
+
+
+def precisions(load: Callable[..., Any]) -> tuple[str, ...]:
+    """Precisions of the backbone that a function loads; one without the option has float32 only."""
+    return PRECISIONS if "precision" in inspect.signature(load).parameters else PRECISIONS[:1]
 
 
 def check_precision(precision: str, name: str, known: Sequence[str] = PRECISIONS) -> None:

@@ -372,6 +372,15 @@ class TransformerStack(nnx.Module):
         self.depth = depth
         self.unroll = unroll
 
+    def separate(self) -> None:
+        """Keeps the parameters of each layer in arrays of their own, and writes the layers out.
+
+        A layer that is sliced from the stack is copied in every call: of VideoPrism Base in
+        bfloat16, a fifth of the time. What a frozen model is called with is separated once.
+        """
+        self.each = nnx.List([self.layer(index) for index in range(self.depth)])
+        del self.layers
+
     def __call__(
         self,
         x: Float[Array, "batch tokens width"],
@@ -399,12 +408,18 @@ class TransformerStack(nnx.Module):
 
     def layer(self, index: int) -> TransformerLayer:
         """One of the layers."""
+        if self._separated:
+            return self.each[index]
         graph, stacked = nnx.split(self.layers)
         one = jax.tree.map(lambda p: lax.index_in_dim(p, index, keepdims=False), stacked)
         return nnx.merge(graph, one)
 
+    @property
+    def _separated(self) -> bool:
+        return hasattr(self, "each")
+
     def _between(self, x: Array, paddings: Array | None, first: int, last: int) -> Array:
-        if self.unroll:
+        if self.unroll or self._separated:
             for index in range(first, last):
                 x = self.layer(index)(x, paddings)
             return x

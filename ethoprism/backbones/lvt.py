@@ -67,11 +67,12 @@ class VideoTextBackbone(VideoPrismBackbone):
     ):
         super().__init__(config.encoder, state["encoder"], card)
         self.config = config
-        self._pooling_graph = _graph(
-            lambda: WindowPooling(config, rngs=nnx.Rngs(0)), card.precision
-        )
-        pooling = {name: state[name] for name in ("auxiliary_stack", "pooler")}
-        self._pooling = everywhere(nnx.State(pooling))
+        graph = _graph(lambda: WindowPooling(config, rngs=nnx.Rngs(0)), card.precision)
+        parts = {name: state[name] for name in ("auxiliary_stack", "pooler")}
+        pooling = nnx.merge(graph, nnx.State(parts))
+        pooling.auxiliary_stack.separate()
+        self._pooling_graph, separated = nnx.split(pooling)
+        self._pooling = everywhere(separated)
         self._text_graph = _graph(
             lambda: TextEncoder(config.text, rngs=nnx.Rngs(0)), card.precision
         )
@@ -82,7 +83,10 @@ class VideoTextBackbone(VideoPrismBackbone):
         self,
         tokens: Float[Array | np.ndarray, "windows frames tokens width"],
         padding: Bool[Array | np.ndarray, "windows frames"],
-    ) -> tuple[Float[Array, "windows frames features"], Float[Array, "windows features"]]:
+    ) -> tuple[
+        Float[Array | np.ndarray, "windows frames features"],
+        Float[Array | np.ndarray, "windows features"],
+    ]:
         """Embeddings of frames and of windows, float32.
 
         Padded frames are left out, unlike in the released models, which look at whatever stands

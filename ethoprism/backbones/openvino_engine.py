@@ -8,9 +8,12 @@ function's and not the plug-in's choice.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from importlib.metadata import version
 from threading import Lock
+from types import ModuleType
 from typing import Any
 
 import jax
@@ -18,6 +21,22 @@ import numpy as np
 
 from ethoprism.backbones.engine import Function
 from ethoprism.backbones.openvino_graph import build_model
+
+
+def load_openvino() -> ModuleType:
+    """The package ``openvino``, imported without its model converter.
+
+    Importing the converter, which is not used here, starts a process that reports the import to
+    OpenVINO's makers over the network. It is optional to the package, so it is hidden from it.
+    """
+    converter = "openvino.tools.ovc"
+    if "openvino" in sys.modules or converter in sys.modules:
+        return import_module("openvino")
+    sys.modules[converter] = None  # pyright: ignore[reportArgumentType]
+    try:
+        return import_module("openvino")
+    finally:
+        del sys.modules[converter]
 
 
 class OpenVinoEngine:
@@ -32,10 +51,8 @@ class OpenVinoEngine:
     name = "openvino"
 
     def __init__(self, threads: int | None = None):
-        import openvino as ov
-
-        self._core: Any = ov.Core()
-        self._threads = threads or _cores()
+        self._core: Any = load_openvino().Core()
+        self._threads = threads or usable_cores()
 
     @property
     def version(self) -> str:
@@ -88,7 +105,8 @@ class _Call:
         return jax.tree.unflatten(self._structure, outputs)
 
 
-def _cores() -> int:
+def usable_cores() -> int:
+    """Processor cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -14,7 +14,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Hashable, Iterable
 from functools import partial
-from typing import Any, Self
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -61,18 +61,17 @@ class VideoPrismBackbone:
         Its parameters, in the dtype of the arithmetic.
     card
         What identifies it.
-    unroll
-        Whether layers are written out instead of scanned; see `layers.TransformerStack`.
 
     It computes with JAX, on all local devices, unless `with_engine` gives it another engine.
     """
 
-    def __init__(
-        self, config: EncoderConfig, state: nnx.State, card: BackboneCard, *, unroll: bool = False
-    ):
+    def __init__(self, config: EncoderConfig, state: nnx.State, card: BackboneCard):
         self._card = card
-        self._graph, _ = _abstract(config, card.precision, unroll)
-        self._state = everywhere(state)
+        graph, _ = _abstract(config, card.precision)
+        encoder = nnx.merge(graph, state)
+        encoder.separate()
+        self._graph, separated = nnx.split(encoder)
+        self._state = everywhere(separated)
         self._elsewhere: Compiled | None = None
 
     @property
@@ -80,7 +79,7 @@ class VideoPrismBackbone:
         """What identifies the backbone."""
         return self._card
 
-    def with_engine(self, engine: Engine) -> Self:
+    def with_engine(self, engine: Engine) -> VideoPrismBackbone:
         """This backbone on another engine; parameters and card are the same."""
         other = copy.copy(self)
         other._elsewhere = None if engine.name == "jax" else Compiled(engine)
@@ -226,8 +225,9 @@ def build_backbone(
         Whether they were learned.
     precision
         ``float32``, or ``bfloat16`` for the operands of products; sums and all between the
-        products are float32. On GPUs and TPUs ``float32`` means full float32 products, not the faster TF32 or bfloat16 passes that
-        are their default: tokens shall not depend on the device they were computed on.
+        products are float32. On GPUs and TPUs ``float32`` means full float32 products, not the
+        faster TF32 or bfloat16 passes that are their default: tokens shall not depend on the
+        device they were computed on.
     note
         What a reader of the card should know.
     """
@@ -290,13 +290,11 @@ def _released(
 
 
 def _abstract(
-    config: EncoderConfig, precision: str, unroll: bool = False
+    config: EncoderConfig, precision: str
 ) -> tuple[nnx.GraphDef[VideoPrismEncoder], nnx.State]:
     """The encoder's graph and the shapes of its parameters, without allocating them."""
     operands = None if precision == "float32" else precision
-    encoder = nnx.eval_shape(
-        lambda: VideoPrismEncoder(config, rngs=nnx.Rngs(0), unroll=unroll, operands=operands)
-    )
+    encoder = nnx.eval_shape(lambda: VideoPrismEncoder(config, rngs=nnx.Rngs(0), operands=operands))
     graph, state = nnx.split(encoder)
     return graph, state
 

@@ -164,14 +164,14 @@ def _print_measured(measured: Measured) -> None:
     from ethoprism import console
     from ethoprism.cli.extraction import print_estimate
 
-    encoder = measured.encoder
     rows = [
         {
-            "step": f"encoding, {measured.backbone}",
+            "step": f"encoding, {measured.backbone}, {engine}",
             "frames a second": f"{encoder.frames_per_second:.1f}",
-            "remark": f"{measured.engine}; {encoder.window_seconds * 1e3:.0f} ms a window; "
+            "remark": f"{encoder.window_seconds * 1e3:.0f} ms a window; "
             f"{encoder.first_seconds:.1f} s to compile",
         }
+        for engine, encoder in measured.encoders.items()
     ]
     rows += [
         {"step": f"decoding {name}", "frames a second": f"{pace:.1f}", "remark": ""}
@@ -199,9 +199,7 @@ def _print_json(
             "backbone": measured.backbone,
             "stand_in_weights": measured.stand_in,
             "engine": measured.engine,
-            "encoder_frames_per_second": measured.encoder.frames_per_second,
-            "window_seconds": measured.encoder.window_seconds,
-            "first_window_seconds": measured.encoder.first_seconds,
+            "encoder": {name: asdict(encoder) for name, encoder in measured.encoders.items()},
             "decoder_frames_per_second": measured.decoding,
         }
     units = [

@@ -39,6 +39,13 @@ def extract(
     workers: Annotated[
         int | None, typer.Option("--workers", min=1, help="Number of workers of --dask local.")
     ] = None,
+    engine: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|jax|openvino",
+            help="What computes the backbone; auto times both once and takes the faster.",
+        ),
+    ] = "auto",
 ) -> None:
     """Extract the tokens of recordings; goes on where it stopped."""
     from ethoprism import console, workflow
@@ -47,12 +54,17 @@ def extract(
     require_recordings(opened)
     console.follow(workflow.fetch_weights(opened.settings), "Downloading")
     if dask and not estimate:
+        if engine not in ("auto", "jax"):
+            raise typer.BadParameter("workers compute with JAX: --engine")
         _extract_on_workers(opened, dask, workers, recording or ())
         return
     if workers is not None:
         raise typer.BadParameter("it goes together with --dask local: --workers")
-    backbone = workflow.load_backbone(opened.settings)
-    introduce(backbone.card)
+    loaded = workflow.load_backbone(opened.settings)
+    introduce(loaded.card)
+    choice = workflow.choose_engine(loaded, engine)
+    console.say(choice.text)
+    backbone = choice.backbone
     if estimate:
         from ethoprism.estimate import estimate_extraction
 

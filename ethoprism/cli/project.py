@@ -23,14 +23,19 @@ def init(
     hop: Annotated[int | None, typer.Option(help="Sampled frames between windows.")] = None,
     step: Annotated[int, typer.Option(help="Recording frames between sampled frames.")] = 1,
     pooling: Annotated[int | None, typer.Option(help="Tokens a side that are kept.")] = None,
+    precision: Annotated[
+        str,
+        typer.Option(help="Arithmetic of the backbone: float32, or bfloat16, which is faster."),
+    ] = "float32",
 ) -> None:
     """Make a project."""
     from ethoprism import console, registry
+    from ethoprism.backbones.engine import check_precision, precisions
     from ethoprism.errors import InputError
     from ethoprism.ethogram import Ethogram
     from ethoprism.project import Project, Settings
 
-    registry.load("backbones", backbone)
+    check_precision(precision, backbone, precisions(registry.load("backbones", backbone)))
     if weights:
         if not Path(weights).is_file():
             raise InputError(f"There is no checkpoint at {weights}")
@@ -38,7 +43,7 @@ def init(
     ethogram = Ethogram().with_names(split_names(behaviours))
     for group in exclusive or []:
         ethogram = ethogram.with_names(split_names(group)).with_exclusive(split_names(group))
-    settings = Settings(backbone, weights, hop, step, pooling)
+    settings = Settings(backbone, weights, hop, step, pooling, precision=precision)
     Project.create(folder, settings, ethogram)
     console.say(f"Made the project {folder}")
 

@@ -59,7 +59,12 @@ def _words(worker: WorkerState) -> str:
 
 
 def extract_on_workers(
-    project: Project, backbone: Backbone, client: Client, recordings: Sequence[str] = ()
+    project: Project,
+    backbone: Backbone,
+    client: Client,
+    recordings: Sequence[str] = (),
+    *,
+    engine: str = "jax",
 ) -> Generator[Progress, None, Fleet]:
     """Extract the tokens of recordings, all by default; what is there already is kept.
 
@@ -74,6 +79,8 @@ def extract_on_workers(
         See `ethoprism.cluster.connection.connect`.
     recordings
         Ids; all by default.
+    engine
+        What all workers compute with, where the backbone lets it be chosen.
 
     Yields
     ------
@@ -104,7 +111,7 @@ def extract_on_workers(
         _pause(client)
     require_same_versions(client)
     _require_space(project, key, stores)
-    with _session(project, key, client) as session:
+    with _session(project, key, client, engine) as session:
         fleet = yield from _examine(client, session, on_disk, total)
         if all(store.complete for store in stores):
             return fleet
@@ -176,12 +183,12 @@ def _require_space(project: Project, key: TokenKey, stores: list[TokenStore]) ->
 
 
 @contextmanager
-def _session(project: Project, key: TokenKey, client: Client) -> Iterator[Session]:
+def _session(project: Project, key: TokenKey, client: Client, engine: str) -> Iterator[Session]:
     """What the tasks share; workers hold a backbone as long as it is open."""
     from ethoprism.cluster.worker import Encoding, Session
 
     folder = str(Path(project.folder).resolve())
-    session = Session(uuid.uuid4().hex[:12], folder, key.to_dict(), __version__)
+    session = Session(uuid.uuid4().hex[:12], folder, key.to_dict(), __version__, engine)
     plugin = Encoding(session)
     session.marker.touch()
     try:

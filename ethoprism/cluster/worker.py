@@ -41,12 +41,15 @@ class Session:
         `TokenKey.to_dict` of the tokens.
     version
         Of EthoPrism.
+    engine
+        What computes (`ethoprism.backbones.engine`), for backbones that let it be chosen.
     """
 
     id: str
     folder: str
     key: dict[str, Any]
     version: str
+    engine: str = "jax"
 
     @property
     def marker(self) -> Path:
@@ -230,4 +233,8 @@ def _load(session: Session) -> tuple[Project, Backbone]:
             found=", ".join(f"{name} {found.get(name)}" for name in differ),
             remedy="All workers need the same backbone with the same weights. Start them anew.",
         )
+    if session.engine != "jax" and hasattr(backbone, "with_engine"):
+        from ethoprism.backbones.engine import engine_named
+
+        backbone = backbone.with_engine(engine_named(session.engine))  # type: ignore[attr-defined]
     return project, backbone

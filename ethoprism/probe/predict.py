@@ -66,6 +66,31 @@ def predict(
     )
 
 
+def disagreement(
+    probe: Probe, recording: Recording, store: TokenStore
+) -> Generator[Progress, None, np.ndarray]:
+    """How far the networks of an ensemble differ, ``[frames, behaviours]`` between 0 and 1.
+
+    It is twice the standard deviation of their probabilities; 0 everywhere for a single network.
+    The generator's result is the array, float32.
+
+    Raises
+    ------
+    ProjectError
+        As `predict`.
+    """
+    require_key(probe, store)
+    groups = group_columns(probe.behaviours, probe.ethogram.exclusive)
+    probability_of = MeanProbability(build(probe.shape, probe.parameters), groups)
+    n = store.n_rows
+    result = np.zeros((n, probe.shape.behaviours), np.float32)
+    for start, stop, inputs, valid, _ in _read_ahead(store, probe):
+        result[start:stop] = 2 * probability_of.each(inputs, valid).std(axis=0)
+        yield Progress(stop, n, f"{recording.id}: comparing networks")
+    grid = WindowGrid(recording.n_frames, probe.key.length, probe.key.hop, probe.key.step)
+    return result[grid.sampled_of(np.arange(recording.n_frames))]
+
+
 _Piece = tuple[int, int, np.ndarray, np.ndarray, Moments]
 
 

@@ -195,22 +195,83 @@ def test_a_configuration_that_does_not_fit_is_refused():
         replace(TINY, input_size=25)
 
 
-def test_both_steps_lower_for_cuda(golden_dir: Path):
+@pytest.mark.parametrize("kept", [(0, 4), (1, 3), (3, 4)])
+@pytest.mark.parametrize("unroll", [False, True], ids=["scanned", "unrolled"])
+def test_frames_that_are_kept_are_the_same_as_among_all(
+    golden_dir: Path, cases: Cases, kept: tuple[int, int], unroll: bool
+):
+    encoder = _tiny(golden_dir, unroll=unroll)
+    tokens = jnp.asarray(cases["encoder/native/spatial_features"]).reshape(2, 4, 16, 32)
+    padding = jnp.asarray([[False, False, True, False], [False] * 4])
+    whole = encoder.temporal(tokens, padding)[:, slice(*kept)]
+    found = encoder.temporal(tokens, padding, kept)
+    assert found.shape == (2, kept[1] - kept[0], 16, 32)
+    np.testing.assert_allclose(found, whole, atol=1e-5)
+
+
+@pytest.mark.parametrize("frames", [4, 3])
+@pytest.mark.parametrize("kept", [None, (1, 3)])
+def test_shared_projections_give_the_same_tokens(
+    golden_dir: Path, cases: Cases, frames: int, kept: tuple[int, int] | None
+):
+    """The tiny parameters have high gains of queries and keys, so this is a strict bound."""
+    encoder = _tiny(golden_dir)
+    tokens = jnp.asarray(cases["encoder/native/spatial_features"]).reshape(2, 4, 16, 32)
+    tokens, padding = tokens[:, :frames], jnp.zeros((2, frames), bool).at[0, 0].set(True)
+    shared = encoder.shared_projections(tokens.reshape(2 * frames, 16, 32))
+    assert shared.shape == (2 * frames, 16, 96)
+    found = encoder.temporal(tokens, padding, kept, shared.reshape(2, frames, 16, 96))
+    expected = encoder.temporal(tokens, padding, kept)
+    error = np.abs(np.asarray(found) - np.asarray(expected)).max()
+    print(f"shared projections: {error:.1e}")
+    assert error <= TOLERANCE
+
+
+def test_a_single_temporal_layer_shares_and_keeps_as_well():
+    encoder = VideoPrismEncoder(replace(TINY, temporal_layers=1), rngs=nnx.Rngs(0))
+    tokens = jax.random.normal(jax.random.key(1), (1, 4, 16, 32))
+    shared = encoder.shared_projections(tokens[0])[None]
+    found = encoder.temporal(tokens, None, (1, 2), shared)
+    np.testing.assert_allclose(found, encoder.temporal(tokens)[:, 1:2], atol=1e-5)
+
+
+def test_separated_layers_compute_the_same(golden_dir: Path, cases: Cases):
+    encoder, separated = _tiny(golden_dir), _tiny(golden_dir)
+    separated.separate()
+    video = jnp.asarray(cases["encoder/native/inputs"])
+    np.testing.assert_allclose(separated(video)[0], encoder(video)[0], atol=1e-5)
+    leaves = jax.tree.leaves(nnx.state(separated.temporal_stack))
+    assert len(leaves) == 2 * len(jax.tree.leaves(nnx.state(encoder.temporal_stack)))
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_kept_frames_and_positions_of_a_backbone(golden_dir: Path, shared: bool):
     backbone = _tiny_backbone(golden_dir)
-    graph, state = backbone._graph, backbone._state
-    frames = jax.ShapeDtypeStruct((4, 24, 24, 3), jnp.uint8)
-    windows = jax.ShapeDtypeStruct((2, 4, 16, 32), jnp.float32)
-    padding = jax.ShapeDtypeStruct((2, 4), jnp.bool_)
-    for precision in ("float32", "bfloat16"):
-        export = jax.export.export(
-            jax.jit(lambda s, f, p=precision: spatial_tokens(graph, p, s, f)), platforms=["cuda"]
-        )
-        assert export(state, frames).platforms == ("cuda",)
-        export = jax.export.export(
-            jax.jit(lambda s, t, m, p=precision: temporal_tokens(graph, p, s, t, m)),
-            platforms=["cuda"],
-        )
-        assert export(state, windows, padding).platforms == ("cuda",)
+    frames = np.random.default_rng(6).integers(0, 256, (8, 24, 24, 3), np.uint8)
+    features = jax.tree.map(
+        lambda x: x.reshape(2, 4, *x.shape[1:]), backbone.spatial(frames, shared=shared)
+    )
+    assert isinstance(features, dict) is shared
+    padding = np.array([[False, True, False, False], [False] * 4])
+    plain = backbone.spatial(frames).reshape(2, 4, 16, 32)
+    whole = np.asarray(backbone.temporal(plain, padding))
+    some = backbone.temporal(features, padding, (2, 4), (3, 5, 15))
+    np.testing.assert_allclose(some, whole[:, 2:4][:, :, [3, 5, 15]], atol=TOLERANCE)
+
+
+def test_each_shape_is_compiled_once(golden_dir: Path):
+    backbone = _tiny_backbone(golden_dir)
+    frames = np.random.default_rng(6).integers(0, 256, (5, 24, 24, 3), np.uint8)
+
+    def run() -> tuple[int, int]:
+        for kept in (None, (1, 3)):
+            features = jax.tree.map(lambda x: x[None], backbone.spatial(frames, shared=True))
+            backbone.temporal(features, np.zeros((1, 5), bool), kept)
+        return spatial_tokens._cache_size(), temporal_tokens._cache_size()  # type: ignore[attr-defined]
+
+    before = run()
+    frames += 1
+    assert run() == before
 
 
 @pytest.mark.slow

@@ -73,7 +73,7 @@ def test_a_folder_that_is_no_store_is_refused(tmp_path: Path):
 def test_a_mixture_has_its_shares_and_follows_from_the_seed():
     def stream(seed: int) -> list[str]:
         streams = [_clips(500, name="a"), _clips(500, name="b")]
-        return [c.source for c in itertools.islice(mixed(streams, (3, 1), seed), 300)]
+        return [c.source for c in itertools.islice(mixed(streams, (3.0, 1.0), seed), 300)]
 
     assert stream(1) == stream(1) != stream(2)
     assert 0.65 < stream(1).count("a") / 300 < 0.85
