@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "backbone
 
 def seeded_backbone(name: str, precision: str) -> Any:
     """A backbone of a released shape with seeded parameters; ``base`` or ``large``."""
-    from seeded import CONFIGS, seeded_parameters
+    from seeded import CONFIGS, seeded_parameters  # pyright: ignore[reportMissingImports]
 
     from ethoprism.backbones.videoprism import build_backbone
 

@@ -30,25 +30,26 @@ import av
 import numpy as np
 
 from ethoprism.backbones.preprocess import preprocess
-from ethoprism.extract import extract, token_key
+from ethoprism.extract import extract, maker, token_key
 from ethoprism.frames_ahead import FramesAhead
 from ethoprism.recording import Recording, open_frames, open_recording
 from ethoprism.tokens import TokenStore
 from ethoprism.window_encoder import WindowEncoder
 from ethoprism.windows import WindowGrid
+from ethoprism.workflow import choose_engine
 
 CLIP = "courting_flies_120s.mp4"
 
 
-def load(name: str) -> Any:
+def load(name: str, precision: str) -> Any:
     """`prism-nano`, or a backbone of the shape ``base`` or ``large`` with seeded parameters."""
     from ethoprism.backbones.nano import prism_nano
 
     if name == "prism-nano":
-        return prism_nano()
+        return prism_nano(precision=precision)
     from encoder import seeded_backbone
 
-    return seeded_backbone(name, "float32")
+    return seeded_backbone(name, precision)
 
 
 def beginning(video: Path, frames: int, folder: Path) -> Path:
@@ -97,9 +98,11 @@ def end_to_end(recording: Recording, backbone, turns: int, folder: Path) -> dict
     pairs = [(timed(alone), timed(whole)) for _ in range(turns)]
     ratios = [a[0] / w[0] for a, w in pairs]
     n = grid.n_sampled
+    busy = [a[1] / w[1] for a, w in pairs]
     return {
         "end_to_end_over_encoder": statistics.median(ratios),
         "spread": [min(ratios), max(ratios)],
+        "encoder_over_end_to_end_cpu": statistics.median(busy),
         "frames": n,
         "encoder_frames_per_s": n / statistics.median(a[0] for a, _ in pairs),
         "end_to_end_frames_per_s": n / statistics.median(w[0] for _, w in pairs),
@@ -205,6 +208,8 @@ def main() -> None:
     parser.add_argument(
         "--backbone", default="prism-nano", help="prism-nano, or the shape base or large"
     )
+    parser.add_argument("--engine", default="auto", help="auto, jax or openvino")
+    parser.add_argument("--precision", default="float32", help="float32 or bfloat16")
     parser.add_argument("--frames", type=int, help="frames of the clip (all)")
     parser.add_argument("--turns", type=int, default=5, help="of both in turn (5)")
     parser.add_argument(
@@ -223,8 +228,9 @@ def main() -> None:
         if "speed" in only:
             video = options.recordings / CLIP
             video = beginning(video, frames, folder) if frames else video
-            backbone = load(options.backbone)
-            result["backbone"] = backbone.card.label
+            choice = choose_engine(load(options.backbone, options.precision), options.engine)
+            backbone = choice.backbone
+            result |= {"backbone": backbone.card.label} | maker(backbone)
             turns = 1 if options.quick else options.turns
             result |= end_to_end(open_recording(video)[0], backbone, turns, folder)
         if "memory" in only:

@@ -25,16 +25,15 @@ from pathlib import Path
 import numpy as np
 from flies import finish
 
-from ethoprism import registry, workflow
+from ethoprism import importing, registry, subjects, workflow
 from ethoprism.annotation import PRESENT, UNOBSERVED, runs
-from ethoprism.demo import _project
 from ethoprism.ethogram import Ethogram
 from ethoprism.evaluate import Segment
 from ethoprism.metrics.frames import average_precision
 from ethoprism.probe.batches import LabelledTokens
 from ethoprism.probe.train import Schedule, train_and_test
-from ethoprism.project import Project
-from ethoprism.subjects import Unit
+from ethoprism.project import Project, Settings
+from ethoprism.tracks import read_tracks
 
 RARE = "chase"
 SHARE = 0.01
@@ -45,17 +44,31 @@ CASES = (
     ("attentive", "balanced"),
     ("attentive", "focal"),
     ("linear", "cross-entropy"),
+    ("linear", "balanced"),
+    ("linear", "focal"),
     ("temporal", "cross-entropy"),
     ("temporal", "balanced"),
 )
 
 
 def project_of(folder: Path, recordings: int, seconds: float) -> Project:
-    """Labelled recordings of the arena with their tokens."""
+    """Labelled recordings of the arena, tracks of its animals, tokens of crops that follow them."""
+    where = folder / "project"
+    if (where / "ethoprism.toml").exists():
+        return Project.open(where)
     arena = registry.load("datasets", "arena")
     videos = folder / "recordings"
-    finish(arena.make(videos, recordings=recordings, seconds=seconds, seed=0))
-    project = _project(folder / "project", videos, Ethogram())
+    finish(arena.make(videos, recordings=recordings, seconds=seconds, seed=300))
+    project = Project.create(where, Settings(step=2, crop="subject 2 lengths"), Ethogram())
+    for path in sorted(videos.glob("*.mp4")):
+        project, name, _ = workflow.add_recording(project, path)
+        request = importing.import_request(project, recording=name, observed="whole")
+        preview = importing.preview_import(
+            project, path.with_suffix(".bouts.csv"), "bouts-csv", request
+        )
+        project = importing.apply_import(project, preview, description="truth")
+        tracks, _ = read_tracks(path.with_suffix(".tracks.csv"), project.entry(name).n_frames)
+        subjects.save_tracks(project, name, tracks)
     finish(workflow.extract_tokens(project, workflow.load_backbone(project.settings)))
     return project
 
@@ -98,10 +111,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--quick", action="store_true", help="one seed, short recordings")
     parser.add_argument("--json", action="store_true", help="end with one JSON object")
-    parser.add_argument("--seeds", type=int, default=3, help="repetitions (3)")
+    parser.add_argument("--seeds", type=int, default=5, help="repetitions (5)")
+    parser.add_argument("--behaviour", default=RARE, help="what is made rare")
+    parser.add_argument("--all", action="store_true", help="leave it as frequent as it is")
+    parser.add_argument("--head", action="append", help="heads to compare (all)")
+    parser.add_argument("--recordings", type=int, default=8, help="how many to make (8)")
     parser.add_argument("--keep", type=Path, help="folder for recordings and tokens")
     options = parser.parse_args()
-    n, seconds = (4, 20.0) if options.quick else (8, 120.0)
+    n, seconds = (4, 20.0) if options.quick else (options.recordings, 120.0)
+    cases = [c for c in CASES if not options.head or c[0] in options.head]
     seeds = 1 if options.quick else options.seeds
     found: dict[str, dict[str, list[float]]] = {}
     shares: list[float] = []
@@ -110,24 +128,31 @@ def main() -> None:
         backbone = workflow.load_backbone(project.settings)
         key = workflow.project_key(project, backbone)
         names, ids = project.ethogram.names, project.recording_ids
-        column = names.index(RARE)
-        whole = workflow.label_states(project, ids, names)
+        column = names.index(options.behaviour)
+        found_units = subjects.units(project, key.crop)
+        whole = {
+            u.name: np.ascontiguousarray(workflow.unit_states(project, u, names)[:: key.step])
+            for u in found_units
+        }
         for seed in range(seeds):
             rng = np.random.default_rng(seed)
             order = [ids[i] for i in rng.permutation(len(ids))]
-            states = made_rare(whole, column, rng)
-            n_test, n_tuned = max(1, 3 * n // 8), max(1, n // 8)
+            states = whole if options.all else made_rare(whole, column, rng)
+            n_test, n_tuned = max(1, 3 * len(ids) // 8), max(1, len(ids) // 5)
             parts = ["test"] * n_test + ["validation"] * n_tuned
-            parts += ["train"] * (n - len(parts))
+            parts += ["train"] * (len(ids) - len(parts))
+            rows = {u.recording: len(states[u.name]) for u in found_units}
             segments = [
-                Segment(name, 0, len(states[name]), part)  # type: ignore[arg-type]
+                Segment(name, 0, rows[name], part)  # type: ignore[arg-type]
                 for name, part in zip(order, parts, strict=True)
             ]
             data = [
-                LabelledTokens(name, workflow.open_tokens(project, key, Unit(name)), states[name])
-                for name in ids
+                LabelledTokens(
+                    u.recording, workflow.open_tokens(project, key, u), states[u.name], u.subject
+                )
+                for u in found_units
             ]
-            for head, loss in CASES[: 2 if options.quick else None]:
+            for head, loss in cases[: 2 if options.quick else None]:
                 task = train_and_test(
                     data,
                     segments,
@@ -139,7 +164,9 @@ def main() -> None:
                     seed=seed,
                     intervals=False,
                 )
-                _, tested = finish(task)
+                probe, tested = finish(task)
+                if options.all:
+                    print({n: round(m["average_precision"], 2) for n, m in probe.metrics["test"].items()})
                 rows = [
                     (t.states[t.covered, column], t.probability[t.covered, column]) for t in tested
                 ]
@@ -154,7 +181,7 @@ def main() -> None:
                     f"{mine['recall'][-1]:.2f}, AP {mine['ap'][-1]:.2f}",
                     flush=True,
                 )
-        print(f"{RARE} in {np.mean(shares):.1%} of the test frames, {backbone.card.label}")
+        print(f"{options.behaviour} in {np.mean(shares):.1%} of the test frames, {backbone.card.label}")
     result: dict[str, object] = {"share": round(float(np.mean(shares)), 4)}
     for case, values in found.items():
         for name, each in values.items():

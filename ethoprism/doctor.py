@@ -70,7 +70,7 @@ class Measured:
     stand_in
         Whether its weights are not on this computer, so that others of their shape were timed.
     engine
-        What computes it, and what the estimate is for.
+        The fastest one here, which `extract` takes, and which the estimate is for.
     encoders
         Speed of the encoder alone, by engine that is usable here.
     decoding
@@ -161,13 +161,15 @@ def measure(
 
     key = token_key(backbone.card, hop=s.hop, step=s.step, pooling=s.pooling, crop=s.crop)
     yield Progress(0, 3, "timing the encoder")
-    engine = maker(backbone)["engine"]
-    encoders = {engine: speed.encoding(backbone, key)}
+    timed = {maker(backbone)["engine"]: (backbone, speed.encoding(backbone, key))}
     for name in usable():
-        if name not in encoders and hasattr(backbone, "with_engine"):
+        if name not in timed and hasattr(backbone, "with_engine"):
             yield Progress(0, 3, f"timing the encoder, {name}")
             other = backbone.with_engine(engine_named(name))  # type: ignore[attr-defined]
-            encoders[name] = speed.encoding(other, key)
+            timed[name] = (other, speed.encoding(other, key))
+    encoders = {name: found for name, (_, found) in timed.items()}
+    engine = max(encoders, key=lambda name: encoders[name].frames_per_second)
+    backbone = timed[engine][0]  # which 'extract' takes, too
     decoding: dict[str, float] = {}
     estimate: Estimate | None = None
     if opened is not None and opened.entries:

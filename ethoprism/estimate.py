@@ -45,7 +45,7 @@ class UnitEstimate:
     rows, rows_left
         Sampled frames, and those that are not on the disk yet.
     bytes_left
-        Of float16 tokens, before compression, which saves little.
+        Of float16 tokens and embeddings, before compression, which saves little.
     seconds
         How long it takes on this computer as it is now.
     """
@@ -146,7 +146,8 @@ def estimate_extraction(
         entry, rows = project.entry(unit.recording), left[unit]
         total = -(-entry.n_frames // key.step)
         of = paces.get(_kind(project, key, unit), slowest)
-        size = estimate_bytes(key, entry.n_frames) * rows // max(total, 1)
+        whole = estimate_bytes(key, entry.n_frames, backbone.card.embedding_width)
+        size = whole * rows // max(total, 1)
         made.append(UnitEstimate(unit, total, rows, size, rows / of))
     free = shutil.disk_usage(project.folder).free
     yield Progress(1, 1)

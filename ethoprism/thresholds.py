@@ -1,9 +1,10 @@
 """The threshold assistant: from "rather miss" to "rather over-call", behaviour by behaviour.
 
 What a threshold does is shown on frames that the probe had not learnt from (see
-`ethoprism.probe.checkpoint.load_held_out`), decided with its shortest bouts and gaps. The choices
-are made on the same frames as their precision and recall are told of, so with few bouts these are a
-little too good.
+`ethoprism.probe.checkpoint.load_held_out`), decided with its shortest bouts and gaps. A choice is
+told of frames that it was not made on: the frames are cut into `PARTS` stretches, the threshold for
+each is chosen on the others, and what the thresholds do is added up. The threshold that is put into
+use is chosen on all of them.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ LEARNT = "learnt"
 _BETA = {"rather-miss": 0.5, "balanced": 1.0, "rather-over": 2.0}
 _WANTED = 0.9
 _CANDIDATES = 200
+PARTS = 5
+"""Stretches of held-out frames; each is decided by thresholds that were chosen on the others."""
 _SOURCES = {
     "folds": "cross-validation: each frame was predicted by a probe that saw nothing of its fold",
     "members": "each frame was predicted by a network that was stopped on it, not trained on it",
@@ -68,6 +71,9 @@ class Choice:
         Bouts that are called, and that there are.
     reached
         Whether the choice does what its words say; else it comes as near as any threshold.
+    nested
+        Whether the figures are of frames that the threshold was not chosen on. Not so where the
+        behaviour occurs in one stretch only, nor for a learnt threshold in use.
     """
 
     behaviour: str
@@ -81,6 +87,25 @@ class Choice:
     bouts: int
     true_bouts: int
     reached: bool = True
+    nested: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class _Point:
+    """A threshold, and what it does in each stretch: int64 ``[parts]`` each."""
+
+    threshold: float
+    hits: np.ndarray
+    called: np.ndarray
+    true: np.ndarray
+    known: np.ndarray
+    bouts: np.ndarray
+    true_bouts: np.ndarray
+
+    def choice(self, name: str, choice: str, parts: np.ndarray) -> Choice:
+        """What it does in some of the stretches."""
+        sums = (self.hits, self.called, self.true, self.known, self.bouts, self.true_bouts)
+        return _choice(name, choice, self.threshold, [int(v[parts].sum()) for v in sums])
 
 
 def source_of(probe: Probe) -> str:
@@ -112,10 +137,10 @@ def choices(probe: Probe, held_out: Sequence[Timeline]) -> list[Choice]:
             _measured(whole, probe.behaviours, decision, column, float(t))
             for t in _candidates(whole.probability[known, column])
         ]
-        found += [_chosen(curve, choice) for choice in CHOICES]
+        found += [_told(curve, name, choice) for choice in CHOICES]
         now = probe.decision.thresholds[name]
         used = _measured(whole, probe.behaviours, decision, column, now)
-        found.append(replace(used, choice="in use"))
+        found.append(used.choice(name, "in use", np.arange(PARTS)))
     return found
 
 
@@ -218,47 +243,79 @@ def _candidates(probability: np.ndarray) -> np.ndarray:
 
 def _measured(
     whole: Timeline, names: Sequence[str], decision: Decision, column: int, threshold: float
-) -> Choice:
+) -> _Point:
     """What a threshold does on the held-out rows."""
     name = names[column]
     decided = decide(whole.prediction(names), with_threshold(decision, name, threshold))
     known = whole.states[:, column] != UNOBSERVED
     truth = (whole.states[:, column] == PRESENT) & known
     called = (decided[:, column] == PRESENT) & known
-    hits, n_true, n_called = int((truth & called).sum()), int(truth.sum()), int(called.sum())
+    part = np.arange(len(known)) * PARTS // len(known)
+    counts = (
+        np.bincount(part[mask], minlength=PARTS)
+        for mask in (truth & called, called, truth, known, _begins(called), _begins(truth))
+    )
+    return _Point(threshold, *counts)
+
+
+def _begins(mask: np.ndarray) -> np.ndarray:
+    """Rows in which a run begins."""
+    return mask & ~np.concatenate(([False], mask[:-1]))
+
+
+def _choice(name: str, choice: str, threshold: float, sums: Sequence[int]) -> Choice:
+    hits, n_called, n_true, n_known, bouts, true_bouts = sums
     return Choice(
         name,
-        "",
+        choice,
         threshold,
         hits / n_called if n_called else float("nan"),
-        hits / n_true,
-        2 * hits / (n_true + n_called),
-        n_called / int(known.sum()),
-        n_true / int(known.sum()),
-        _count(called),
-        _count(truth),
+        hits / n_true if n_true else float("nan"),
+        2 * hits / (n_true + n_called) if n_true + n_called else float("nan"),
+        n_called / n_known if n_known else float("nan"),
+        n_true / n_known if n_known else float("nan"),
+        bouts,
+        true_bouts,
     )
 
 
-def _count(mask: np.ndarray) -> int:
-    return int((mask[1:] & ~mask[:-1]).sum()) + int(mask[0])
+def _told(curve: Sequence[_Point], name: str, choice: str) -> Choice:
+    """A choice made on all stretches, told of stretches that it was not made on."""
+    everything = np.arange(PARTS)
+    at, reached = _chosen([p.choice(name, choice, everything) for p in curve], choice)
+    usual = replace(curve[at].choice(name, choice, everything), reached=reached)
+    if (curve[0].true > 0).sum() < 2:
+        return usual
+    sums = np.zeros(6, np.int64)
+    for part in everything:
+        others = everything[everything != part]
+        other, _ = _chosen([p.choice(name, choice, others) for p in curve], choice)
+        p = curve[other]
+        own = (p.hits, p.called, p.true, p.known, p.bouts, p.true_bouts)
+        sums += [int(values[part]) for values in own]
+    told = _choice(name, choice, usual.threshold, sums.tolist())
+    return replace(told, reached=reached, nested=True)
 
 
-def _chosen(curve: Sequence[Choice], choice: str) -> Choice:
-    """The point of the curve that a choice stands for; of equals the one with the best F1."""
+def _chosen(curve: Sequence[Choice], choice: str) -> tuple[int, bool]:
+    """The point that a choice stands for, of equals the one with the best F1; if it reaches it."""
 
     def f_beta(point: Choice, beta: float) -> float:
-        p, r = np.nan_to_num(point.precision), point.recall
+        p, r = np.nan_to_num(point.precision), np.nan_to_num(point.recall)
         below = beta**2 * p + r
         return float((1 + beta**2) * p * r / below) if below else 0.0
 
+    places = range(len(curve))
     if choice in _BETA:
-        best = max(curve, key=lambda point: (f_beta(point, _BETA[choice]), point.threshold))
-        return replace(best, choice=choice)
+        beta = _BETA[choice]
+        return max(places, key=lambda i: (f_beta(curve[i], beta), curve[i].threshold)), True
     wanted, other = ("precision", "recall") if choice == "miss" else ("recall", "precision")
-    enough = [point for point in curve if np.nan_to_num(getattr(point, wanted)) >= _WANTED]
+
+    def value(i: int, field: str) -> float:
+        return float(np.nan_to_num(getattr(curve[i], field)))
+
+    enough = [i for i in places if value(i, wanted) >= _WANTED]
     if enough:
-        best = max(enough, key=lambda point: (np.nan_to_num(getattr(point, other)), point.f1))
-        return replace(best, choice=choice)
-    best = max(curve, key=lambda point: (np.nan_to_num(getattr(point, wanted)), point.f1))
-    return replace(best, choice=choice, reached=False)
+        best = max(enough, key=lambda i: (value(i, other), np.nan_to_num(curve[i].f1)))
+        return best, True
+    return max(places, key=lambda i: (value(i, wanted), np.nan_to_num(curve[i].f1))), False

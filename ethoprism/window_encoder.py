@@ -208,9 +208,7 @@ class WindowEncoder:
             _require_finite(kept, sound)
             yield kept
 
-    def _window_batches(
-        self, chunks: Iterable[Chunk], row: int, stop: int
-    ) -> Iterator[_Encoded]:
+    def _window_batches(self, chunks: Iterable[Chunk], row: int, stop: int) -> Iterator[_Encoded]:
         n_frames, groups = self.batches.frames, self._groups(row, stop)
         overlap = self.grid.hop < self.grid.length
         ring: Features = None

@@ -17,7 +17,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
+from jax.extend.core import ClosedJaxpr, Literal
 
 from ethoprism.backbones.layers import NORM_EPSILON
 from ethoprism.errors import EthoPrismError
@@ -28,6 +28,12 @@ Value = Any
 Its axes may be of size 1 where the jaxpr has more: elementwise operations broadcast, and what
 needs the full shape asks for it with `_full`.
 """
+
+Equation = Any
+"""An equation of a jaxpr; JAX's stubs don't know that its values have shapes and dtypes."""
+
+Equations = Any
+"""A jaxpr without constants."""
 
 
 class UnknownOperationError(EthoPrismError):
@@ -52,13 +58,14 @@ def build_model(closed: ClosedJaxpr, parameters: Sequence[np.ndarray]) -> Any:
     import openvino as ov
     from openvino import opset15 as op
 
-    avals = [variable.aval for variable in closed.jaxpr.invars[len(parameters) :]]
+    jaxpr: Equations = closed.jaxpr
+    avals = [variable.aval for variable in jaxpr.invars[len(parameters) :]]
     inputs = [op.parameter(list(a.shape), _type(a.dtype)) for a in avals]
     arguments = [*parameters, *(node.output(0) for node in inputs)]
     results = _Translator(op).run(closed, arguments)
     outputs = [
         op.result(_output(op, _full(op, value, variable.aval.shape)))
-        for value, variable in zip(results, closed.jaxpr.outvars, strict=True)
+        for value, variable in zip(results, jaxpr.outvars, strict=True)
     ]
     return ov.Model(outputs, inputs)
 
@@ -73,7 +80,7 @@ class _Translator:
         return self.evaluate(closed.jaxpr, [np.asarray(c) for c in closed.consts], arguments)
 
     def evaluate(
-        self, jaxpr: Jaxpr, constants: Sequence[Value], arguments: Sequence[Value]
+        self, jaxpr: Equations, constants: Sequence[Value], arguments: Sequence[Value]
     ) -> list[Value]:
         known: dict[Any, Value] = dict(zip(jaxpr.constvars, constants, strict=True))
         known.update(zip(jaxpr.invars, arguments, strict=True))
@@ -88,7 +95,7 @@ class _Translator:
             known.update(zip(equation.outvars, results, strict=True))
         return [read(atom) for atom in jaxpr.outvars]
 
-    def _equation(self, equation: JaxprEqn, values: list[Value]) -> list[Value]:
+    def _equation(self, equation: Equation, values: list[Value]) -> list[Value]:
         name = equation.primitive.name
         if name == "broadcast_in_dim":
             return [self._broadcast(equation, values[0])]
@@ -130,7 +137,7 @@ class _Translator:
             self._converted[key] = self._op.convert(value, target.to_string()).output(0)
         return self._converted[key]
 
-    def _call(self, equation: JaxprEqn, values: list[Value]) -> list[Value]:
+    def _call(self, equation: Equation, values: list[Value]) -> list[Value]:
         inner = equation.params.get("jaxpr") or equation.params["call_jaxpr"]
         closed = inner if isinstance(inner, ClosedJaxpr) else ClosedJaxpr(inner, ())
         fast = _FAST.get(equation.params.get("name", ""))
@@ -144,7 +151,7 @@ class _Translator:
                 return [result]
         return self.run(closed, values)
 
-    def _scan(self, equation: JaxprEqn, values: list[Value]) -> list[Value]:
+    def _scan(self, equation: Equation, values: list[Value]) -> list[Value]:
         p = equation.params
         fixed = values[: p["num_consts"]]
         carry = values[p["num_consts"] : p["num_consts"] + p["num_carry"]]
@@ -158,13 +165,13 @@ class _Translator:
             carry = self.run(p["jaxpr"], [*fixed, *carry, *(value[index] for value in sliced)])
         return carry
 
-    def _split(self, equation: JaxprEqn, value: Value) -> list[Value]:
+    def _split(self, equation: Equation, value: Value) -> list[Value]:
         value = _full(self._op, value, equation.invars[0].aval.shape)
         sizes, axis = equation.params["sizes"], equation.params["axis"]
         parts = self._op.variadic_split(value, axis, list(sizes))
         return [parts.output(index) for index in range(len(sizes))]
 
-    def _broadcast(self, equation: JaxprEqn, value: Value) -> Value:
+    def _broadcast(self, equation: Equation, value: Value) -> Value:
         shape = equation.outvars[0].aval.shape
         thin = [1] * len(shape)
         for axis, size in zip(equation.params["broadcast_dimensions"], value.shape, strict=True):
@@ -172,7 +179,7 @@ class _Translator:
         return _reshape(self._op, value, thin)
 
 
-def _compute(equation: JaxprEqn, values: list[np.ndarray]) -> list[np.ndarray]:
+def _compute(equation: Equation, values: list[np.ndarray]) -> list[np.ndarray]:
     shapes = [atom.aval.shape for atom in equation.invars]
     full = [jnp.asarray(np.broadcast_to(v, s)) for v, s in zip(values, shapes, strict=True)]
     results = equation.primitive.bind(*full, **equation.params)
@@ -271,7 +278,7 @@ _ELEMENTWISE: dict[str, Callable[..., Value]] = {
 }
 
 
-def _dot(op: Any, equation: JaxprEqn, a: Value, b: Value) -> Value:
+def _dot(op: Any, equation: Equation, a: Value, b: Value) -> Value:
     """A general product as a batched matrix product: batch axes, then rows, then columns."""
     (a_sum, b_sum), (a_batch, b_batch) = equation.params["dimension_numbers"]
     result = equation.outvars[0].aval
@@ -295,32 +302,32 @@ def _dot(op: Any, equation: JaxprEqn, a: Value, b: Value) -> Value:
 
 
 def _reduce(kind: str) -> Callable[..., Value]:
-    def reduce(op: Any, equation: JaxprEqn, value: Value) -> Value:
+    def reduce(op: Any, equation: Equation, value: Value) -> Value:
         axes = np.asarray(equation.params["axes"], np.int64)
         return getattr(op, kind)(_output(op, value), axes, False).output(0)
 
     return reduce
 
 
-def _slice(op: Any, equation: JaxprEqn, value: Value) -> Value:
+def _slice(op: Any, equation: Equation, value: Value) -> Value:
     p = equation.params
     steps = p["strides"] or [1] * len(p["start_indices"])
     bounds = (np.asarray(x, np.int64) for x in (p["start_indices"], p["limit_indices"], steps))
     return op.slice(_output(op, value), *bounds).output(0)
 
 
-def _concatenate(op: Any, equation: JaxprEqn, *values: Value) -> Value:
+def _concatenate(op: Any, equation: Equation, *values: Value) -> Value:
     return op.concat([_output(op, v) for v in values], equation.params["dimension"]).output(0)
 
 
-def _integer_power(op: Any, equation: JaxprEqn, value: Value) -> Value:
+def _integer_power(op: Any, equation: Equation, value: Value) -> Value:
     if equation.params["y"] == 2:
         return op.multiply(value, value).output(0)
     exponent = np.asarray(equation.params["y"], value.get_element_type().to_dtype())
     return op.power(value, op.constant(exponent)).output(0)
 
 
-def _to_result_shape(op: Any, equation: JaxprEqn, value: Value) -> Value:
+def _to_result_shape(op: Any, equation: Equation, value: Value) -> Value:
     return _reshape(op, value, equation.outvars[0].aval.shape)
 
 
@@ -339,15 +346,15 @@ _SHAPED: dict[str, Callable[..., Value]] = {
 }
 
 
-def _fast_gelu(t: _Translator, op: Any, jaxpr: Jaxpr, values: list[Value]) -> Value | None:
+def _fast_gelu(t: _Translator, op: Any, jaxpr: Equations, values: list[Value]) -> Value | None:
     return op.gelu(values[0], "erf").output(0)
 
 
-def _fast_softmax(t: _Translator, op: Any, jaxpr: Jaxpr, values: list[Value]) -> Value | None:
+def _fast_softmax(t: _Translator, op: Any, jaxpr: Equations, values: list[Value]) -> Value | None:
     return op.softmax(values[0], len(values[0].shape) - 1).output(0)
 
 
-def _fast_norm(t: _Translator, op: Any, jaxpr: Jaxpr, values: list[Value]) -> Value | None:
+def _fast_norm(t: _Translator, op: Any, jaxpr: Equations, values: list[Value]) -> Value | None:
     x, scale, bias = values
     if not (isinstance(scale, np.ndarray) and isinstance(bias, np.ndarray)):
         return None
@@ -359,7 +366,7 @@ def _fast_norm(t: _Translator, op: Any, jaxpr: Jaxpr, values: list[Value]) -> Va
     return t.convert(normed, jaxpr.outvars[0].aval.dtype)
 
 
-def _fast_project(t: _Translator, op: Any, jaxpr: Jaxpr, values: list[Value]) -> Value | None:
+def _fast_project(t: _Translator, op: Any, jaxpr: Equations, values: list[Value]) -> Value | None:
     """The bias is added before the result is cut into heads, where it joins the product."""
     x, w, b = values
     dot = next(e for e in jaxpr.eqns if e.primitive.name == "dot_general")
@@ -380,7 +387,7 @@ def _fast_project(t: _Translator, op: Any, jaxpr: Jaxpr, values: list[Value]) ->
     return _reshape(op, t.convert(product, result.dtype), result.shape)
 
 
-_FAST: dict[str, Callable[[_Translator, Any, Jaxpr, list[Value]], Value | None]] = {
+_FAST: dict[str, Callable[[_Translator, Any, Equations, list[Value]], Value | None]] = {
     "gelu": _fast_gelu,
     "softmax": _fast_softmax,
     "layer_norm": _fast_norm,

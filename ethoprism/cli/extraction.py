@@ -54,9 +54,7 @@ def extract(
     require_recordings(opened)
     console.follow(workflow.fetch_weights(opened.settings), "Downloading")
     if dask and not estimate:
-        if engine not in ("auto", "jax"):
-            raise typer.BadParameter("workers compute with JAX: --engine")
-        _extract_on_workers(opened, dask, workers, recording or ())
+        _extract_on_workers(opened, dask, workers, recording or (), engine)
         return
     if workers is not None:
         raise typer.BadParameter("it goes together with --dask local: --workers")
@@ -77,7 +75,7 @@ def extract(
 
 
 def _extract_on_workers(
-    project: Project, where: str, workers: int | None, recordings: Sequence[str]
+    project: Project, where: str, workers: int | None, recordings: Sequence[str], engine: str
 ) -> None:
     from ethoprism import console, workflow
     from ethoprism.cluster import require_dask
@@ -85,7 +83,7 @@ def _extract_on_workers(
     require_dask()
     import jax
 
-    from ethoprism.cluster.connection import LOCAL, connect, outside
+    from ethoprism.cluster.connection import LOCAL, connect, outside, visible_gpus
     from ethoprism.cluster.run import extract_on_workers
 
     if where != LOCAL and outside(where):
@@ -97,8 +95,11 @@ def _extract_on_workers(
     jax.config.update("jax_platforms", "cpu")
     backbone = workflow.load_backbone(project.settings)
     introduce(backbone.card)
+    if engine == "auto":  # one for all workers; only those like this computer can be timed here
+        alike = where == LOCAL and not visible_gpus()
+        engine = workflow.choose_engine(backbone, "auto").engine if alike else "jax"
     with connect(where, workers) as client:
-        steps = extract_on_workers(project, backbone, client, recordings)
+        steps = extract_on_workers(project, backbone, client, recordings, engine=engine)
         fleet = console.follow(steps, "Extracting")
     console.say(f"Computed by {fleet.text}")
     console.notes(fleet.remarks)

@@ -185,7 +185,14 @@ def local_workers(chosen: list[Place]) -> Iterator[Client]:
             }
             for number, place in enumerate(chosen)
         }
-        scheduler = {"cls": Scheduler, "options": {"host": "127.0.0.1", "dashboard": False}}
+        scheduler = {
+            "cls": Scheduler,
+            "options": {
+                "host": "127.0.0.1",
+                "dashboard": False,
+                "dashboard_address": "127.0.0.1:0",
+            },
+        }
         quiet: dict[str, Any] = {"silence_logs": logging.CRITICAL}
         # Set before a worker's process starts, or its libraries have read them already.
         limits = {name: str(len(chosen[0].cores)) for name in THREAD_LIMITS}

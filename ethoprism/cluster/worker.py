@@ -233,8 +233,5 @@ def _load(session: Session) -> tuple[Project, Backbone]:
             found=", ".join(f"{name} {found.get(name)}" for name in differ),
             remedy="All workers need the same backbone with the same weights. Start them anew.",
         )
-    if session.engine != "jax" and hasattr(backbone, "with_engine"):
-        from ethoprism.backbones.engine import engine_named
-
-        backbone = backbone.with_engine(engine_named(session.engine))  # type: ignore[attr-defined]
+    backbone = workflow.choose_engine(backbone, session.engine).backbone
     return project, backbone

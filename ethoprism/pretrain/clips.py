@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -141,6 +141,44 @@ def write_clips(
         shutil.rmtree(unfinished, ignore_errors=True)
         raise
     return ClipStore.open(folder)
+
+
+def write_stores(
+    folder: Path,
+    stream: Callable[[int], Iterator[Clip]],
+    n: int,
+    *,
+    seed: int,
+    per_store: int = 300,
+    made_of: dict[str, Any] | None = None,
+) -> Generator[Progress, None, list[ClipStore]]:
+    """Write stores ``000``, ``001`` and so on of ``per_store`` clips each, ``n`` clips or more.
+
+    Store *i* is made from ``stream(seed + i)``. Stores that are there are left as they are, so a
+    call that was interrupted goes on, and training can begin with what is finished.
+
+    Raises
+    ------
+    InputError
+        If a stream ends too early, or a folder of that name holds no clips.
+    """
+    count = -(-n // per_store)
+    stores = []
+    for i in range(count):
+        own = folder / f"{i:03d}"
+        if own.exists():
+            stores.append(ClipStore.open(own))
+            continue
+        about = (made_of or {}) | {"seed": seed + i}
+        task = write_clips(own, stream(seed + i), per_store, made_of=about)
+        while True:
+            try:
+                step = next(task)
+            except StopIteration as end:
+                stores.append(end.value)
+                break
+            yield Progress(i * per_store + step.done, count * per_store, "clips")
+    return stores
 
 
 def _fill(

@@ -1,8 +1,12 @@
 """Stage 2: a student that sees a part of a clip learns what a teacher says of it, and what moves.
 
-The direct form: of every visible patch a linear head tells the teacher's token and the patch's
-motion, and one on their mean tells the teacher's mean. It is several times faster than the form of
-the paper, with decoders (`decoders.py`), and is what `prism-nano` is made with.
+Two forms:
+
+- ``direct``: of every visible patch a linear head tells the teacher's token, and one on their mean
+  tells the teacher's mean. It spares the decoders' time.
+- ``decoded``, that of the paper: decoders tell of every patch, seen or not (`decoders.py`).
+
+In both, a linear head on the visible tokens of clips tells how each patch moves.
 
 Source: arXiv 2402.13217, section 3.2, for masks, cosine losses and weights; the motion targets
 are this project's.
@@ -13,17 +17,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from ethoprism.backbones.encoder import EncoderConfig
+from ethoprism.pretrain.decoders import decode_global, decode_tokens, new_decoders
 from ethoprism.pretrain.products import linear
 from ethoprism.pretrain.student import Parameters, encode_patches, visible_patches
-
-HEAD = "head/"
-"""Prefix of the parameters that are not the student's."""
 
 _MOTION_SCALE = (0.1, 0.1, 0.1, 0.02)
 """Where motion stops being linear: patches a frame for u, v, magnitude; grey levels of 1."""
@@ -51,6 +52,8 @@ class Phase:
         Steps.
     motion
         Weight of the motion targets.
+    form
+        See the module.
     """
 
     name: str
@@ -63,16 +66,21 @@ class Phase:
     schedule: Literal["cosine", "constant"] = "cosine"
     warmup: int = 50
     motion: float = 1.0
+    form: Literal["direct", "decoded"] = "direct"
 
 
-def new_heads(seed: int, width: int, components: int) -> Parameters:
-    """Heads that say nothing yet."""
+def new_heads(
+    seed: int, config: EncoderConfig, components: int, *, decoders: bool = False
+) -> Parameters:
+    """Heads that have learnt nothing yet; with the decoders, if any phase uses them."""
+    width = config.width
     rng = np.random.default_rng([seed, 11])
 
     def kernel(outputs: int) -> Array:
         return jnp.asarray(rng.standard_normal((width, outputs)) * width**-0.5, jnp.float32)
 
-    return {
+    further = new_decoders(seed, config, components) if decoders else {}
+    return further | {
         "head/token/kernel": kernel(components),
         "head/token/bias": jnp.zeros(components),
         "head/pooled/kernel": kernel(components),
@@ -95,12 +103,14 @@ def losses(
     Parameters
     ----------
     parameters
-        Of the student, and of the heads under `HEAD`.
+        Of the student, and of the heads under ``head/``.
     seen_frames
         Frames of a clip that the teacher saw.
     batch
-        ``frames``, ``visible``, ``teacher``, ``motion`` as in `batches.Batch`, and ``gain``,
-        ``offset`` of each clip's colours.
+        ``frames``, ``visible``, ``teacher``, ``motion`` as in `batches.Batch`; ``gain`` and
+        ``offset`` of each clip's colours; ``order``, a shuffle of all patches of each clip.
+    dtype
+        What operands of products are rounded to.
     """
     visible = batch["visible"]
     pixels = visible_patches(batch["frames"], config, visible)
@@ -108,12 +118,21 @@ def losses(
     tokens = encode_patches(
         parameters, config, pixels, visible, dtype=dtype, temporal=not phase.single
     )
-    told = tokens if phase.single else tokens[:, jnp.asarray(seen_frames)]
-    wanted = jnp.take_along_axis(batch["teacher"], visible[:, None, :, None], axis=2)
-    token = _cosine_distance(_head(parameters, "token", told, dtype), wanted)
-    pooled = _cosine_distance(
-        _head(parameters, "pooled", told.mean(axis=2), dtype), batch["teacher"].mean(axis=2)
-    )
+    seen = tuple(seen_frames)
+    teacher = batch["teacher"]
+    if phase.form == "decoded":
+        said = decode_tokens(parameters, config, tokens, visible, batch["order"], dtype)
+        token = _cosine_distance(said if phase.single else said[:, jnp.asarray(seen)], teacher)
+        pooled = _cosine_distance(
+            decode_global(parameters, config, tokens, dtype), teacher.mean(axis=(1, 2))
+        )
+    else:
+        told = tokens if phase.single else tokens[:, jnp.asarray(seen)]
+        wanted = jnp.take_along_axis(teacher, visible[:, None, :, None], axis=2)
+        token = _cosine_distance(_head(parameters, "token", told, dtype), wanted)
+        pooled = _cosine_distance(
+            _head(parameters, "pooled", told.mean(axis=2), dtype), teacher.mean(axis=2)
+        )
     total, parts = token + pooled, {"token": token, "pooled": pooled}
     if not phase.single:
         motion = jnp.arcsinh(batch["motion"] / jnp.asarray(_MOTION_SCALE))

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int
 
 from ethoprism.backbones.encoder import EncoderConfig
 from ethoprism.backbones.layers import NORM_EPSILON, image_to_patches
-from ethoprism.pretrain.products import linear, product
+from ethoprism.pretrain.products import linear
 
 Parameters = dict[str, Array]
 
@@ -94,7 +94,9 @@ def encode_patches(
     kept = tokens.shape[2]
     tokens = tokens.reshape(clips * frames, kept, config.width)
     tokens = stack(layers_of(parameters, SPATIAL), tokens, config, dtype)
-    tokens = norm(tokens, parameters["params/spatial_ln/scale"], parameters["params/spatial_ln/bias"])
+    tokens = norm(
+        tokens, parameters["params/spatial_ln/scale"], parameters["params/spatial_ln/bias"]
+    )
     tokens = tokens.reshape(clips, frames, kept, config.width)
     if not temporal:
         return tokens

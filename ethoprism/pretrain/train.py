@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-import csv
 import time
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 from jaxtyping import Array
-from safetensors.numpy import load_file, save_file
 
 from ethoprism.backbones.encoder import EncoderConfig
-from ethoprism.backbones.weights import write_safetensors
 from ethoprism.pretrain.batches import Batch, Supply
-from ethoprism.pretrain.distil import HEAD, Phase, losses, new_heads
+from ethoprism.pretrain.checkpoint import (
+    State,
+    append_metrics,
+    read_checkpoint,
+    write_checkpoint,
+    write_student,
+)
+from ethoprism.pretrain.distil import Phase, losses, new_heads
 from ethoprism.pretrain.student import Parameters
 from ethoprism.progress import LearningProgress
 
@@ -27,23 +32,19 @@ AVERAGE = 0.995
 """How much of the running mean of the parameters stays at each step."""
 _DECAY = 0.05
 
-
-@dataclass(frozen=True)
-class State:
-    """All that the next step depends on."""
-
-    phase: int
-    step: int
-    parameters: Parameters
-    average: Parameters
-    moments: optax.OptState
+Tree = TypeVar("Tree")
 
 
-def begin(parameters: Mapping[str, np.ndarray], supply: Supply, phases: Sequence[Phase]) -> State:
+def begin(
+    config: EncoderConfig,
+    parameters: Mapping[str, np.ndarray],
+    supply: Supply,
+    phases: Sequence[Phase],
+) -> State:
     """The state before the first step, from an encoder's parameters under released names."""
     student = {k: jnp.asarray(v) for k, v in parameters.items()}
-    width = student["params/spatial_ln/scale"].shape[0]
-    everything = student | new_heads(supply.seed, width, supply.components)
+    decoders = any(phase.form == "decoded" for phase in phases)
+    everything = student | new_heads(supply.seed, config, supply.components, decoders=decoders)
     return State(0, 0, everything, everything, optimiser(phases[0]).init(everything))
 
 
@@ -86,17 +87,23 @@ def train(
         Seconds between checkpoints.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    state = begin(start, supply, phases)
+    state = begin(config, start, supply, phases)
     checkpoint = folder / "checkpoint.safetensors"
     if checkpoint.is_file():
-        state = read_checkpoint(checkpoint, state, phases)
+        state = read_checkpoint(checkpoint, state, lambda n: optimiser(phases[n]))
     total, kept_at = sum(phase.steps for phase in phases), time.monotonic()
     done = sum(phase.steps for phase in phases[: state.phase]) + state.step
     for number in range(state.phase, len(phases)):
         phase = phases[number]
-        if number != state.phase:
+        if number != state.phase or state.step == 0:
             moments = optimiser(phase).init(state.parameters)
             state = State(number, 0, state.parameters, state.average, moments)
+        state = replace(
+            state,
+            parameters=everywhere(state.parameters),
+            average=everywhere(state.average),
+            moments=everywhere(state.moments),
+        )
         update = compiled_step(config, phase, supply.seen_frames, dtype)
         for step in range(state.step, phase.steps):
             began = time.monotonic()
@@ -106,16 +113,17 @@ def train(
                 state.parameters, state.average, state.moments, arrays
             )
             state = State(number, step + 1, parameters, average, moments)
-            parts = {k: float(v) for k, v in parts.items()}
+            parts = {k: float(v) for k, v in parts.items()}  # waits for the step
             seconds = time.monotonic() - began
             done += 1
             row = {"phase": phase.name, "step": step, **parts, "clips_per_s": phase.batch / seconds}
-            _append(folder / "metrics.csv", row)
+            append_metrics(folder / "metrics.csv", row)
             if time.monotonic() - kept_at > keep_every or step + 1 == phase.steps:
                 write_checkpoint(checkpoint, state)
                 write_student(folder / "student.safetensors", state)
                 kept_at = time.monotonic()
-            yield LearningProgress(done, total, phase.name, loss=parts["loss"], scores=parts)
+            note = f"{phase.name}, {row['clips_per_s']:.0f} clips a second"
+            yield LearningProgress(done, total, note, loss=parts["loss"], scores=parts)
 
 
 def compiled_step(config: EncoderConfig, phase: Phase, seen_frames: tuple[int, ...], dtype: str):
@@ -142,7 +150,9 @@ def on_device(batch: Batch, seed: int, step: int) -> dict[str, Array]:
     contrast = np.exp(rng.uniform(-0.5, 0.5, (clips, 1, 1, 1, 1)))
     tint = np.exp(rng.normal(0.0, 0.05, (clips, 1, 1, 1, 3)))
     offset = rng.normal(0.0, 0.1, (clips, 1, 1, 1, 1))
+    places = batch.frames.shape[1] * batch.teacher.shape[2]
     arrays = {
+        "order": rng.permuted(np.tile(np.arange(places, dtype=np.int32), (clips, 1)), axis=1),
         "frames": batch.frames,
         "visible": batch.visible,
         "teacher": batch.teacher,
@@ -150,51 +160,30 @@ def on_device(batch: Batch, seed: int, step: int) -> dict[str, Array]:
         "gain": (contrast * tint).astype(np.float32),
         "offset": offset.astype(np.float32),
     }
-    return {k: jnp.asarray(v) for k, v in arrays.items()}
+    return {k: shared_out(v) for k, v in arrays.items()}
 
 
-def write_checkpoint(path: Path, state: State) -> None:
-    """Everything a resume needs, float32 and integers to the last bit."""
-    moments = jax.tree.leaves(state.moments)
-    arrays = {f"parameters/{k}": np.asarray(v) for k, v in state.parameters.items()}
-    arrays |= {f"average/{k}": np.asarray(v) for k, v in state.average.items()}
-    arrays |= {f"moments/{i}": np.asarray(v) for i, v in enumerate(moments)}
-    arrays["at"] = np.asarray([state.phase, state.step])
-    temporary = path.with_name(path.name + ".partial")
-    save_file(arrays, temporary)
-    temporary.replace(path)
+def shared_out(array: np.ndarray) -> Array:
+    """An array with its clips divided among all devices, where their number divides the clips.
+
+    Parameters are on all devices; so XLA adds up the devices' gradients.
+    """
+    devices = jax.devices()
+    if len(devices) == 1 or len(array) % len(devices):
+        return jnp.asarray(array)
+    mesh = jax.sharding.Mesh(np.asarray(devices), ("clips",))
+    where = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("clips"))
+    return jax.device_put(array, where)
 
 
-def read_checkpoint(path: Path, like: State, phases: Sequence[Phase]) -> State:
-    """The state that `write_checkpoint` wrote."""
-    arrays = load_file(path)
-    number, step = (int(x) for x in arrays["at"])
-
-    def part(name: str) -> Parameters:
-        return {k: jnp.asarray(arrays[f"{name}/{k}"]) for k in like.parameters}
-
-    parameters = part("parameters")
-    structure = jax.tree.structure(optimiser(phases[number]).init(parameters))
-    leaves = [jnp.asarray(arrays[f"moments/{i}"]) for i in range(structure.num_leaves)]
-    moments = jax.tree.unflatten(structure, leaves)
-    return State(number, step, parameters, part("average"), moments)
-
-
-def write_student(path: Path, state: State) -> None:
-    """The running mean of the student's parameters, float16, under their released names."""
-    student = {k: np.asarray(v) for k, v in state.average.items() if not k.startswith(HEAD)}
-    write_safetensors(path, student, half=True)
+def everywhere(tree: Tree) -> Tree:
+    """Arrays copied to every device."""
+    devices = jax.devices()
+    if len(devices) == 1:
+        return tree
+    mesh = jax.sharding.Mesh(np.asarray(devices), ("clips",))
+    return jax.device_put(tree, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec()))
 
 
 def _decays(parameters: Parameters) -> dict[str, bool]:
     return {k: k.endswith(("/kernel", "/w")) for k in parameters}
-
-
-def _append(path: Path, row: Mapping[str, str | float]) -> None:
-    names = ("phase", "step", "loss", "token", "pooled", "motion", "clips_per_s")
-    new = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, names, restval="")
-        if new:
-            writer.writeheader()
-        writer.writerow(row)

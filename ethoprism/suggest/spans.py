@@ -74,6 +74,7 @@ class _Unit:
     times: np.ndarray
     states: np.ndarray
     prediction: Prediction | None
+    split: np.ndarray | None  # how far an ensemble's networks differ, [frames, behaviours]
     windows: np.ndarray  # of what is not labelled
     labelled: np.ndarray  # windows of what is
     vectors: np.ndarray
@@ -231,12 +232,18 @@ def _known(
     length = max(1, round(seconds * rate))
     windows = cut_windows(open_frames & covered, length)
     labelled = cut_windows(~open_frames & covered, length)
+    split = None
+    if probe is not None and probe.shape.members > 1:
+        from ethoprism.probe.predict import disagreement
+
+        split = yield from disagreement(probe, project.recording(unit.recording), store)
     rows = yield from row_vectors(store)
     return _Unit(
         unit,
         times,
         states,
         prediction,
+        split,
         windows,
         labelled,
         window_means(rows, windows, key.step),
@@ -291,7 +298,7 @@ def _evidence(
     counts: np.ndarray,
 ) -> Evidence:
     shape = (len(candidates), len(behaviours))
-    unsure, likely = np.zeros(shape), np.zeros(shape)
+    unsure, likely, split = np.zeros(shape), np.zeros(shape), np.zeros(shape)
     similarity = np.zeros(shape)
     row = 0
     for u in known:
@@ -302,6 +309,8 @@ def _evidence(
                 unlabelled = (u.states[start:stop] == UNOBSERVED).mean(axis=0)
                 unsure[row] *= unlabelled
                 likely[row] *= unlabelled
+                if u.split is not None:
+                    split[row] = u.split[start:stop].mean(axis=0) * unlabelled
             row += 1
     if behaviours and len(labelled):
         present = np.concatenate([_present(u) for u in known])
@@ -311,7 +320,7 @@ def _evidence(
         labelled,
         unsure,
         likely,
-        np.zeros(shape),
+        split,
         similarity,
         counts if behaviours else np.zeros(0, np.int64),
     )
@@ -355,7 +364,8 @@ def _basis(probe: Probe | None, labelled: int) -> str:
             "Without a probe, spans were chosen that are typical of different kinds of moments"
             + (", unlike what is labelled." if labelled else ".")
         )
+    differ = ", where its networks differ" if probe.shape.members > 1 else ""
     return (
-        f"Spans were chosen where the probe {probe.name!r} is unsure or may have found a rare "
-        "behaviour, of different kinds of moments."
+        f"Spans were chosen where the probe {probe.name!r} is unsure{differ} or may have found a "
+        "rare behaviour, of different kinds of moments."
     )

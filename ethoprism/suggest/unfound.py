@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int, Int8
 
-from ethoprism.annotation import PRESENT, UNOBSERVED, runs
+from ethoprism.annotation import ABSENT, PRESENT, UNOBSERVED, runs
 from ethoprism.metrics import bootstrap
 
 BLOCK = 250
@@ -49,11 +49,13 @@ class Checked:
 
 @dataclass(frozen=True, eq=False)
 class _Counts:
-    """Of blocks: frames and present frames by bin, and bouts."""
+    """Of blocks: frames and present frames by bin; bouts that begin, and present frames in which
+    it is known whether one does."""
 
     frames: Float[np.ndarray, "blocks bins"]
     present: Float[np.ndarray, "blocks bins"]
     bouts: Float[np.ndarray, " blocks"]
+    followed: Float[np.ndarray, " blocks"]
 
 
 def estimate_unfound(
@@ -153,23 +155,27 @@ def _estimate(
 
 def _counts(pairs: Sequence[tuple[np.ndarray, np.ndarray]], edges: np.ndarray) -> _Counts:
     n_bins = len(edges) + 1
-    frames, present, bouts = [], [], []
+    frames, present, bouts, followed = [], [], [], []
     for states, probability in pairs:
         known = np.flatnonzero(states != UNOBSERVED)
         place = np.searchsorted(edges, probability)
-        begins = np.zeros(len(states), bool)
-        begins[runs(states == PRESENT)[:, 0]] = True
+        before = np.concatenate(([ABSENT], states[:-1]))
+        # At the first frame of an observed span a bout may have begun long before.
+        told = (states == PRESENT) & (before != UNOBSERVED)
+        begins = told & (before != PRESENT)
         for block in np.array_split(known, max(1, round(len(known) / BLOCK))):
             if len(block):
                 here = place[block]
                 frames.append(np.bincount(here, minlength=n_bins))
                 present.append(np.bincount(here[states[block] == PRESENT], minlength=n_bins))
                 bouts.append(begins[block].sum())
+                followed.append(told[block].sum())
     shape = (-1, n_bins)
     return _Counts(
         np.array(frames, np.float64).reshape(shape),
         np.array(present, np.float64).reshape(shape),
         np.array(bouts, np.float64),
+        np.array(followed, np.float64),
     )
 
 
@@ -182,7 +188,7 @@ def _rates(
     total = present.sum(axis=1)
     overall = total / np.maximum(frames.sum(axis=1), 1.0)
     rate = (present + _PRIOR_FRAMES * overall[:, None]) / (frames + _PRIOR_FRAMES)
-    return rate, bouts / np.maximum(total, 1.0)
+    return rate, bouts / np.maximum(weights @ counts.followed, 1.0)
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,12 @@ def seeded_parameters(layout: Mapping[str, tuple[int, ...]]) -> Iterator[tuple[s
         yield key, seeded(key, layout[key])
 
 
+def cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Cosines between the vectors along the last axes."""
+    lengths = np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1)
+    return (a * b).sum(axis=-1) / lengths
+
+
 def write_npz(path: Path, layout: Mapping[str, tuple[int, ...]]) -> None:
     """Writes a seeded checkpoint in the released layout, one parameter at a time."""
     with zipfile.ZipFile(path, "w") as archive:

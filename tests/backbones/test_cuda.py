@@ -139,7 +139,7 @@ def test_every_compiled_function_lowers_for_cuda(golden_dir: Path, precision: st
         assert set(cases) == _jitted_functions()
     for name, variants in cases.items():
         for function, arguments in variants:
-            jitted = function if hasattr(function, "lower") else jax.jit(function)
+            jitted: Any = function if hasattr(function, "lower") else jax.jit(function)
             exported = jax.export.export(jitted, platforms=["cuda"])(*arguments)
             assert exported.platforms == ("cuda",), name
             operands = exported.mlir_module().count("bf16")

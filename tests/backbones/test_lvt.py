@@ -16,6 +16,7 @@ from search_stores import text_model
 
 from ethoprism import registry
 from ethoprism.backbones import lvt
+from ethoprism.backbones.engine import engine_named, installed
 from ethoprism.backbones.lvt import (
     VideoTextBackbone,
     build_video_text_backbone,
@@ -206,3 +207,18 @@ def _with_random_text(config: Any, model: Path) -> VideoTextBackbone:
             yield key, 0.3 * rng.standard_normal(layout[key]).astype(np.float32)
 
     return build_video_text_backbone("random", config, parameters, model, trained=False)
+
+
+def test_another_engine_gives_the_same_embeddings(
+    backbone: VideoTextBackbone, cases: Cases
+) -> None:
+    if not installed("openvino"):
+        pytest.skip("OpenVINO is not installed")
+    other = backbone.with_engine(engine_named("openvino"))
+    assert isinstance(other, Embeds)
+    tokens = cases["clip/spatiotemporal_features"].reshape(2, 4, 16, 32)
+    padding = np.array([[False] * 4, [False, False, True, True]])
+    for one, expected in zip(
+        other.embed(tokens, padding), backbone.embed(tokens, padding), strict=True
+    ):
+        np.testing.assert_allclose(one, expected, atol=ATOL)

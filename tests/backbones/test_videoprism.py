@@ -11,6 +11,7 @@ import pytest
 
 from ethoprism.backbones import videoprism
 from ethoprism.backbones.encoder import TINY
+from ethoprism.backbones.engine import PRECISIONS
 from ethoprism.backbones.spec import Backbone
 from ethoprism.backbones.videoprism import (
     VideoPrismBackbone,
@@ -60,7 +61,7 @@ def test_bfloat16_differs_on_the_card_and_returns_float32(golden_dir: Path):
     frames = np.random.default_rng(0).integers(0, 256, (4, 24, 24, 3), np.uint8)
     padding = np.zeros((1, 4), bool)
     results = {}
-    for precision in videoprism.PRECISIONS:
+    for precision in PRECISIONS:
         backbone = build_backbone(
             "tiny",
             TINY,

@@ -6,12 +6,13 @@ import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from ethoprism.errors import InputError
-from ethoprism.pretrain.clips import Clip, ClipStore, mixed, write_clips
+from ethoprism.pretrain.clips import Clip, ClipStore, mixed, write_clips, write_stores
 from ethoprism.pretrain.flow import patch_motion
 from ethoprism.progress import Progress
 
@@ -22,7 +23,7 @@ def _clips(n: int, seed: int = 0, name: str = "noise") -> Iterator[Clip]:
         yield Clip(rng.integers(0, 256, (3, 36, 36, 3), np.uint8), name, f"clip {i}")
 
 
-def _finish(task) -> tuple[list[Progress], ClipStore]:
+def _finish(task) -> tuple[list[Progress], Any]:
     steps = []
     while True:
         try:
@@ -68,6 +69,26 @@ def test_a_folder_that_is_no_store_is_refused(tmp_path: Path):
     about.write_text(json.dumps(text | {"captions": ["one"]}))
     with pytest.raises(InputError, match="cannot be read"):
         ClipStore.open(tmp_path / "a")
+
+
+def test_stores_that_are_there_are_not_made_again(tmp_path: Path):
+    asked: list[int] = []
+
+    def stream(seed: int) -> Iterator[Clip]:
+        asked.append(seed)
+        return _clips(9, seed)
+
+    task = write_stores(tmp_path, stream, 5, seed=40, per_store=2)
+    for _ in range(3):  # the second store is not finished
+        next(task)
+    task.close()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["000"]
+    steps, stores = _finish(write_stores(tmp_path, stream, 5, seed=40, per_store=2))
+    assert asked == [40, 41, 41, 42]
+    assert [len(store) for store in stores] == [2, 2, 2]
+    assert (steps[-1].done, steps[-1].total) == (6, 6)
+    assert stores[2].made_of == {"seed": 42}
+    np.testing.assert_array_equal(stores[1].clips[0], next(_clips(1, 41)).frames)
 
 
 def test_a_mixture_has_its_shares_and_follows_from_the_seed():

@@ -54,8 +54,11 @@ def test_from_missing_to_over_calling():
     assert {c.behaviour for c in found} == {"still", "moving"}
     mine = {c.choice: c for c in found if c.behaviour == "moving"}
     assert list(mine) == [*CHOICES, "in use"]
-    assert mine["miss"].precision >= 0.9
-    assert mine["over-call"].recall >= 0.9
+    # Told of frames that they were not chosen on, so a little less than was wanted.
+    assert 0.85 < mine["miss"].precision
+    assert 0.85 < mine["over-call"].recall
+    assert all(mine[name].nested for name in CHOICES)
+    assert not mine["in use"].nested
     assert mine["miss"].reached
     assert mine["over-call"].reached
     scale = [mine[c] for c in ("rather-miss", "balanced", "rather-over")]
@@ -70,7 +73,8 @@ def test_from_missing_to_over_calling():
 def test_what_is_shown_is_what_the_threshold_does():
     probe = _probe()
     (item,) = probe.held_out
-    choice = next(c for c in choices(probe, [item]) if c.behaviour == "moving")
+    found = choices(probe, [item])
+    choice = next(c for c in found if (c.behaviour, c.choice) == ("moving", "in use"))
     called = item.probability[:, 1] >= np.float32(choice.threshold)
     truth = item.states[:, 1] == 1
     assert choice.precision == pytest.approx(truth[called].mean())
@@ -120,3 +124,39 @@ def test_choices_are_put_into_use_and_taken_back(tmp_path: Path, probe: Probe):
     save_probe(replace(probe, held_out=tuple(blank)), folder)
     with pytest.raises(LabelError, match="does not occur in the held-out frames"):
         set_thresholds(project, "probe", {"rare": "miss"})
+
+
+def test_figures_are_of_frames_that_a_threshold_was_not_chosen_on():
+    """On noise, the best threshold looks better where it was chosen than elsewhere."""
+    rng = np.random.default_rng(3)
+    inside, outside = [], []
+    for _ in range(8):
+        truth = np.zeros((200, 3), np.int8)
+        truth[rng.choice(200, 20, replace=False), 1] = 1
+        p = rng.random((200, 3)).astype(np.float32)
+        item = Timeline("r", "", p, np.ones(200, bool), truth)
+        probe = replace(_probe(), held_out=(item,))
+        (told,) = (
+            c
+            for c in choices(probe, probe.held_out)
+            if (c.behaviour, c.choice) == ("moving", "balanced")
+        )
+        called = p[:, 1] >= told.threshold
+        hits = int((called & (truth[:, 1] == 1)).sum())
+        inside.append(2 * hits / (int(called.sum()) + 20))
+        outside.append(told.f1)
+        assert told.nested
+        assert told.true_bouts >= 10
+    assert np.mean(outside) < np.mean(inside) - 0.02
+
+
+def test_a_behaviour_in_one_stretch_only_is_told_of_the_frames_that_chose_it():
+    truth = np.zeros((500, 3), np.int8)
+    truth[10:30, 1] = 1
+    p = np.clip(truth * 0.6 + 0.2, 0, 1).astype(np.float32)
+    item = Timeline("r", "", p, np.ones(500, bool), truth)
+    probe = replace(_probe(), held_out=(item,))
+    found = choices(probe, probe.held_out)
+    assert found
+    assert not any(c.nested for c in found)
+    assert {c.f1 for c in found if c.choice == "balanced"} == {1.0}

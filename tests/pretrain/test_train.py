@@ -1,0 +1,221 @@
+"""Stage 2: targets, batches, exact resume, several devices, other platforms, export."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+import pytest
+
+from ethoprism.backbones.weights import read_parameters
+from ethoprism.errors import InputError, WeightsError
+from ethoprism.pretrain.batches import Supply, flipped
+from ethoprism.pretrain.distil import Phase, losses
+from ethoprism.pretrain.plot import plot_metrics
+from ethoprism.pretrain.recipe import Recipe, layout_of, student_parameters
+from ethoprism.pretrain.targets import add_targets, fit_basis, to_grid
+from ethoprism.pretrain.train import begin, compiled_step, on_device, train
+
+from .pretrain_samples import TINY, PatchTeacher, parameters, store
+
+PHASES = (
+    Phase("frames", 4, 4, 8, single=True, schedule="constant", warmup=2),
+    Phase("clips", 5, 4, 6, rate=1e-3, warmup=2),
+)
+
+
+@pytest.fixture
+def supply(tmp_path: Path) -> Supply:
+    made = store(tmp_path / "clips")
+    steps = list(
+        add_targets(PatchTeacher(), [made], grid=4, components=5, chosen=(1, 3))  # type: ignore[arg-type]
+    )
+    assert steps[-1].done == len(made)
+    return Supply([made], 4, seed=3)
+
+
+def test_targets_are_the_teachers_tokens_in_few_components(supply: Supply):
+    assert supply.teacher[0].shape == (12, 2, 16, 5)
+    assert supply.seen_frames == (1, 3)
+    again = list(
+        add_targets(PatchTeacher(), supply.stores, grid=4, components=5, chosen=(1, 3))  # type: ignore[arg-type]
+    )
+    assert not again  # they are there already
+
+
+def test_a_basis_keeps_what_varies_and_nothing_of_the_mean():
+    rng = np.random.default_rng(0)
+    hidden = rng.standard_normal((400, 2))
+    tokens = (hidden @ rng.standard_normal((2, 9)) + 5.0).astype(np.float32)
+    basis = fit_basis(tokens, 4)
+    found = basis(tokens).astype(np.float64)
+    assert np.all(np.abs(found.mean(axis=0)) < 0.02)
+    assert np.all(np.abs(found[:, 2:]).max() < 0.2 * np.abs(found[:, :2]).max())
+    with pytest.raises(InputError, match="grid"):
+        to_grid(np.zeros((1, 1, 36, 2), np.float32), 6, 4)
+    cells = to_grid(np.arange(16, dtype=np.float32).reshape(1, 1, 16, 1), 4, 2)
+    np.testing.assert_array_equal(cells[0, 0, :, 0], [2.5, 4.5, 10.5, 12.5])
+
+
+def test_a_batch_depends_on_seed_and_step_alone(supply: Supply):
+    a, b = (supply.batch(5, 4, 6, single=False) for _ in range(2))
+    for one, two in zip(vars(a).values(), vars(b).values(), strict=True):
+        np.testing.assert_array_equal(one, two)
+    assert not np.array_equal(a.frames, supply.batch(6, 4, 6, single=False).frames)
+    epoch = np.concatenate([supply._picked(step, 4, False) for step in range(3)])
+    assert sorted(epoch) == list(range(12))  # each clip once
+
+
+def test_flips_move_maps_and_motion_with_the_pixels():
+    frames = np.zeros((1, 4, 4, 1), np.uint8)
+    frames[0, 0, 1] = 1
+    motion = np.zeros((1, 4, 4, 4), np.float32)
+    motion[0, 0, 1] = (2, 1, 3, 4)  # to the right and a little down
+    directions = set()
+    for seed in range(40):
+        f, m, v = flipped(frames, frames.astype(np.float32), motion, np.random.default_rng(seed))
+        at = tuple(np.argwhere(f[0, :, :, 0])[0])
+        np.testing.assert_array_equal(f, m)
+        assert tuple(v[0, *at, 2:]) == (3, 4)
+        assert abs(v[0, *at, :2]).sum() == 3
+        directions.add((at, tuple(v[0, *at, :2])))
+    assert len(directions) == 8
+    assert ((0, 2), (-2, 1)) in directions  # mirrored: now to the left
+    assert ((1, 0), (1, 2)) in directions  # rows and columns exchanged
+
+
+def _run(supply: Supply, folder: Path, phases=PHASES, stop: int | None = None) -> list[float]:
+    found = []
+    task = train(TINY, supply, phases, parameters(), folder, dtype="float32", keep_every=0.0)
+    for progress in task:
+        found.append(progress.loss)
+        if stop is not None and len(found) == stop:
+            task.close()
+    return found
+
+
+@pytest.mark.parametrize("stop", [2, 4, 6])
+def test_a_resumed_training_is_the_same_to_the_last_digit(supply: Supply, tmp_path: Path, stop):
+    whole = _run(supply, tmp_path / "whole")
+    first = _run(supply, tmp_path / "parts", stop=stop)
+    rest = _run(supply, tmp_path / "parts")
+    assert first + rest == whole
+    assert len(whole) == 9
+    one, two = (
+        (tmp_path / name / "student.safetensors").read_bytes() for name in ("whole", "parts")
+    )
+    assert one == two
+    table = pd.read_csv(tmp_path / "parts" / "metrics.csv")
+    assert table["loss"].tolist() == whole
+    assert (table["clips_per_s"] > 0).all()
+    plot_metrics(tmp_path / "parts" / "metrics.csv", tmp_path / "metrics.png")
+    assert (tmp_path / "metrics.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_a_checkpoint_of_another_training_is_refused(supply: Supply, tmp_path: Path):
+    _run(supply, tmp_path / "a", stop=1)
+    (tmp_path / "a" / "checkpoint.safetensors").write_bytes(b"no checkpoint")
+    with pytest.raises(WeightsError, match="cannot go on"):
+        _run(supply, tmp_path / "a")
+
+
+def test_the_student_is_written_as_released_names_in_half_precision(supply, tmp_path: Path):
+    _run(supply, tmp_path / "a")
+    layout = layout_of(TINY)
+    read = dict(read_parameters(tmp_path / "a" / "student.safetensors", layout))
+    assert set(read) == set(layout)
+    changed = [k for k, v in parameters().items() if not np.allclose(read[k], v, atol=1e-4)]
+    assert len(changed) > 20
+
+
+@pytest.mark.parametrize("form", ["direct", "decoded"])
+def test_the_loss_falls(supply: Supply, tmp_path: Path, form):
+    phases = (Phase("clips", 60, 12, 8, rate=3e-3, warmup=5, form=form),)
+    found = _run(supply, tmp_path / form, phases)
+    assert np.mean(found[-5:]) < 0.75 * np.mean(found[:5])
+
+
+def test_the_decoders_tell_of_hidden_patches_and_ignore_the_order_they_come_in(supply: Supply):
+    """Without learned positions every order gives the same; with them it does not."""
+    phase = Phase("clips", 2, 4, 6, form="decoded")
+    state = begin(TINY, parameters(), supply, [phase])
+    batch = on_device(supply.batch(0, 4, 6, single=False), 0, 0)
+    other = batch | {"order": jnp.asarray(np.random.default_rng(9).permuted(batch["order"], 1))}
+
+    def loss(parameters, batch):
+        return float(
+            losses(parameters, TINY, phase, supply.seen_frames, batch, "float32")[1]["token"]
+        )
+
+    assert abs(loss(state.parameters, batch) - loss(state.parameters, other)) > 1e-7
+    name = "head/token_decoder/positions"
+    without = state.parameters | {name: jnp.zeros_like(state.parameters[name])}
+    assert loss(without, batch) == pytest.approx(loss(without, other), abs=1e-6)
+
+
+def test_the_step_lowers_for_cuda(supply: Supply):
+    phase = PHASES[1]
+    state = begin(TINY, parameters(), supply, PHASES)
+    batch = on_device(supply.batch(0, 4, 6, single=False), 0, 0)
+    step = compiled_step(TINY, phase, supply.seen_frames, "bfloat16")
+    traced = step.trace(state.parameters, state.average, state.moments, batch)
+    lowered = traced.lower(lowering_platforms=("cuda",))
+    assert "stablehlo.dot_general" in lowered.as_text()
+    assert "bf16" in lowered.as_text()
+
+
+_PARALLEL = """
+import json, sys
+from pathlib import Path
+import jax
+from ethoprism.pretrain.batches import Supply
+from ethoprism.pretrain.clips import ClipStore
+from ethoprism.pretrain.distil import Phase
+from ethoprism.pretrain.train import train
+sys.path.insert(0, sys.argv[2])
+from pretrain.pretrain_samples import TINY, parameters
+supply = Supply([ClipStore.open(Path(sys.argv[1]))], 4, 3)
+phases = (Phase("clips", 3, 4, 6, rate=1e-3, warmup=1),)
+task = train(TINY, supply, phases, parameters(), Path(sys.argv[3]), dtype="float32")
+print(json.dumps([len(jax.devices()), *[p.loss for p in task]]))
+"""
+
+
+def test_two_devices_share_a_batch_and_learn_the_same(supply: Supply, tmp_path: Path):
+    phases = (Phase("clips", 3, 4, 6, rate=1e-3, warmup=1),)
+    alone = _run(supply, tmp_path / "alone", phases)
+    environment = os.environ | {
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
+        "JAX_PLATFORMS": "cpu",
+    }
+    tests = Path(__file__).parents[1]
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", _PARALLEL, supply.stores[0].folder, tests, tmp_path / "two"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    devices, *found = json.loads(done.stdout.splitlines()[-1])
+    assert devices == 2
+    np.testing.assert_allclose(found, alone, rtol=1e-4)
+
+
+def test_a_recipe_is_shortened_and_a_student_must_be_known():
+    short = Recipe().shortened(0.01)
+    assert [p.steps for p in short.phases] == [20, 25]
+    assert short.clips == 60
+    with pytest.raises(InputError, match="shortened"):
+        Recipe().shortened(2.0)
+    with pytest.raises(InputError, match="No student"):
+        student_parameters("prism-pico")
+    assert jax.tree.map(np.shape, student_parameters("prism-nano")) == dict(
+        layout_of(__import__("ethoprism.backbones.encoder", fromlist=["NANO"]).NANO)
+    )
