@@ -130,6 +130,7 @@ def main() -> None:
                 stores.append(extract_anew(made, two, kill=True)[1])
                 shutil.rmtree(made.folder / "tokens")
                 command = [sys.executable, "-c", ONE_CORE, str(first), "extract", str(made.folder)]
+                command += ["--engine", "jax"]
                 subprocess.run(command, check=True, capture_output=True)
                 stores.append(digest(made))
         equal = all(store == stores[0] for store in stores)

@@ -32,6 +32,7 @@ from typing import Any
 import jax
 import numpy as np
 from flies import finish
+from rare import made_rare
 from scipy.ndimage import uniform_filter1d
 from sklearn.linear_model import LogisticRegression
 
@@ -90,6 +91,7 @@ class Task:
     light: bool = False
     head: str = "linear"
     members: int = 1
+    scored: tuple[str, ...] = ()
 
 
 def remember_descriptors() -> None:
@@ -122,6 +124,9 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="end with one JSON object")
     parser.add_argument("--light", action="store_true", help="a logistic regression as the probe")
     parser.add_argument("--head", default="linear", help="the head of the probe")
+    parser.add_argument(
+        "--rare", help="arena: make one behaviour rare, as rare.py does, and score that one"
+    )
     parser.add_argument("--members", type=int, default=1, help="networks of the probe")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--first-seed", type=int, default=0)
@@ -223,9 +228,9 @@ def report(runs: Finished, seeds: list[int], seconds: float, options: argparse.N
                 "median_ratio": round(ratio, 2),
             }
             print(
-                f"unfound bouts, {strategy}: {len(estimates)} estimates, {inside:.0%} of the truths "
-                f"inside the 95 % interval, median relative error {off:.0%}, estimate over truth "
-                f"{ratio:.2f}"
+                f"unfound bouts, {strategy}: {len(estimates)} estimates, {inside:.0%} of the "
+                f"truths inside the 95 % interval, median relative error {off:.0%}, estimate over "
+                f"truth {ratio:.2f}"
             )
     print(f"{seconds:.0f} s")
     if options.json:
@@ -313,9 +318,7 @@ def suggested(task, owner, windows, vectors, chosen, probe, n: int, seed: int) -
         )
         counts = present.sum(axis=0)
         similarity = similarity_to_examples(vectors[left], vectors[chosen], present, counts)
-    evidence = Evidence(
-        vectors[left], vectors[chosen], unsure, likely, split, similarity, counts
-    )
+    evidence = Evidence(vectors[left], vectors[chosen], unsure, likely, split, similarity, counts)
     return [int(left[i]) for i in choose(evidence, n, seed=seed).index]
 
 
@@ -453,6 +456,8 @@ def scores(task: Task, probe: Probe | LightProbe | None) -> tuple[float, float]:
     metrics = {} if probe is None else test_metrics(task, probe)
     f1, ap = [], []
     for column, name in enumerate(task.names):
+        if task.scored and name not in task.scored:
+            continue
         truth = np.concatenate([s.truth[s.test, column] for s in task.sources])
         if not (truth == PRESENT).any():
             continue
@@ -532,9 +537,20 @@ def arena(options: argparse.Namespace, folder: Path) -> Maker:
 
     def make(seed: int) -> Task:
         held_out = names[seed % len(names)]
-        chosen = [with_parts(s, np.full(len(s.truth), s.recording.id != held_out)) for s in found]
+        kept = {s.unit.name: np.ones(len(s.truth), bool) for s in found}
+        if options.rare:
+            column = project.ethogram.names.index(options.rare)
+            truth = {s.unit.name: s.truth for s in found}
+            rare = made_rare(truth, column, np.random.default_rng(seed))
+            kept = {name: (rows != UNOBSERVED).all(axis=1) for name, rows in rare.items()}
+        chosen = []
+        for s in found:
+            tested, mine = s.recording.id == held_out, kept[s.unit.name]
+            chosen.append(with_parts(s, mine & (not tested), mine & tested))
         rounds = 2 if options.quick else options.rounds
-        return Task(chosen, project.ethogram.names, round(2 / row_s), row_s, rounds, 6, 8)
+        scored = (options.rare,) if options.rare else ()
+        task = Task(chosen, project.ethogram.names, round(2 / row_s), row_s, rounds, 6, 8)
+        return replace(task, scored=scored)
 
     return make
 

@@ -2,12 +2,14 @@
 
     python benchmarks/rare.py [--quick] [--json] [--keep FOLDER]
 
-Recordings of the simulated arena through ``prism-nano``, untrained. ``chase`` is made rare: in
-recordings to learn from and to tune on, all bouts but a few are cut out with the frames around
-them, and in recordings to test on likewise, until it fills about 1 % of the frames. Behaviours are
-those of either animal. Each seed draws other recordings to test on, other bouts to keep and other
-parameters. Probability, not calls, is judged: recall at the best threshold with a precision of 80 %
-at least, on the test recordings, beside average precision.
+Recordings of the simulated arena through ``prism-nano``, untrained, with crops that follow each
+mouse. One behaviour is made rare: in all recordings, all bouts but a few are cut out with the
+frames around them, until it fills about 1 % of the frames. It is ``groom``, which these tokens
+show well where it is frequent (``--all`` leaves it so); with ``--behaviour chase`` next to nothing
+reaches a precision of 80 %, since they hardly show it even with all labels. Each seed draws other
+recordings to test on, other bouts to keep and other parameters. Probability, not calls, is judged:
+recall at the best threshold with a precision of 80 % at least, on the test recordings, beside
+average precision.
 
 The baseline is plain cross-entropy with the attentive head, as the paper's probe.
 
@@ -35,19 +37,14 @@ from ethoprism.probe.train import Schedule, train_and_test
 from ethoprism.project import Project, Settings
 from ethoprism.tracks import read_tracks
 
-RARE = "chase"
+RARE = "groom"
 SHARE = 0.01
 PRECISION = 0.8
 AROUND = 12
-CASES = (
-    ("attentive", "cross-entropy"),
-    ("attentive", "balanced"),
-    ("attentive", "focal"),
-    ("linear", "cross-entropy"),
-    ("linear", "balanced"),
-    ("linear", "focal"),
-    ("temporal", "cross-entropy"),
-    ("temporal", "balanced"),
+CASES = tuple(
+    (head, loss)
+    for head in ("attentive", "linear", "temporal")
+    for loss in ("cross-entropy", "balanced", "focal")
 )
 
 
@@ -105,6 +102,16 @@ def recall_at(truth: np.ndarray, probability: np.ndarray, precision: float) -> f
     ends = np.append(np.diff(probability[order]) != 0, True)
     enough = ends & (hits >= precision * np.arange(1, len(hits) + 1))
     return float(hits[enough].max() / truth.sum()) if enough.any() else 0.0
+
+
+def interval(values: list[float]) -> str:
+    """The mean over seeds, and its 95 % interval by Student's t."""
+    from scipy.stats import t
+
+    if len(values) < 2:
+        return f"{np.mean(values):.2f}"
+    half = t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values))
+    return f"{np.mean(values):.2f} ({np.mean(values) - half:.2f} to {np.mean(values) + half:.2f})"
 
 
 def main() -> None:
@@ -166,7 +173,8 @@ def main() -> None:
                 )
                 probe, tested = finish(task)
                 if options.all:
-                    print({n: round(m["average_precision"], 2) for n, m in probe.metrics["test"].items()})
+                    tested_on = probe.metrics["test"].items()
+                    print({n: round(m["average_precision"], 2) for n, m in tested_on})
                 rows = [
                     (t.states[t.covered, column], t.probability[t.covered, column]) for t in tested
                 ]
@@ -181,12 +189,18 @@ def main() -> None:
                     f"{mine['recall'][-1]:.2f}, AP {mine['ap'][-1]:.2f}",
                     flush=True,
                 )
-        print(f"{options.behaviour} in {np.mean(shares):.1%} of the test frames, {backbone.card.label}")
+        share = f"{np.mean(shares):.1%} of the test frames"
+        print(f"{options.behaviour} in {share}, {backbone.card.label}")
     result: dict[str, object] = {"share": round(float(np.mean(shares)), 4)}
     for case, values in found.items():
         for name, each in values.items():
             result[f"{name}_{case.replace('-', '_')}"] = round(float(np.mean(each)), 3)
             result[f"{name}_{case.replace('-', '_')}_seeds"] = [round(v, 3) for v in each]
+    for case, values in found.items():
+        print(
+            f"{case}: recall {interval(values['recall'])}, average precision "
+            f"{interval(values['ap'])}, of {len(values['ap'])} seeds"
+        )
     if options.json:
         print(json.dumps(result))
 

@@ -68,7 +68,9 @@ def _digest(folder: Path) -> dict[str, str]:
 def test_workers_cancelled_then_killed_give_the_store_of_one_process(tmp_path: Path):
     video = write_recording(tmp_path, "r", 3, n_frames=1500).video
     one = _project(tmp_path / "one", video)
-    subprocess.run([sys.executable, "-c", ONE_CORE, "extract", str(one.folder)], check=True)
+    subprocess.run(
+        [sys.executable, "-c", ONE_CORE, "extract", str(one.folder), "--engine", "jax"], check=True
+    )
     many = _project(tmp_path / "many", video)
     backbone = workflow.load_backbone(many.settings)
     key = workflow.project_key(many, backbone)

@@ -116,7 +116,14 @@ class VideoPrismEncoder(nnx.Module):
             multiply_in(self, operands)
 
     def separate(self) -> None:
-        """Makes calls faster, for parameters that stay; see `TransformerStack.separate`."""
+        """Makes calls faster, for parameters that stay; see `TransformerStack.separate`.
+
+        What `shared_projections` multiplies with is computed once, too.
+        """
+        matrix, offset = self._shared_matrix()
+        operands = self.temporal_stack.layer(0).attention.operands
+        self.shared_matrix = nnx.Param(matrix.astype(operands or matrix.dtype))
+        self.shared_offset = nnx.Param(offset)
         self.spatial_stack.separate()
         self.temporal_stack.separate()
 
@@ -220,7 +227,9 @@ class VideoPrismEncoder(nnx.Module):
         )
 
     def _shared_matrix(self) -> tuple[Array, Array]:
-        """The matrix of `shared_projections`, and what is added after the deviation; float32."""
+        """The matrix of `shared_projections`, and what is added after the deviation."""
+        if hasattr(self, "shared_matrix"):
+            return self.shared_matrix[...], self.shared_offset[...]
         layer = self.temporal_stack.layer(0)
         width = self.config.width
         parts = [getattr(layer.attention, name) for name in ("query", "key", "value")]

@@ -73,7 +73,7 @@ def build_model(closed: ClosedJaxpr, parameters: Sequence[np.ndarray]) -> Any:
 class _Translator:
     def __init__(self, op: Any):
         self._op = op
-        self._converted: dict[tuple[Any, str], Value] = {}
+        self._converted: dict[tuple[Any, ...], Value] = {}
 
     def run(self, closed: ClosedJaxpr, arguments: Sequence[Value]) -> list[Value]:
         """The results of a jaxpr, given its inputs."""

@@ -129,7 +129,7 @@ class VideoPrismBackbone:
         padding: Bool[Array | np.ndarray, "windows frames"],
         kept: Kept | None = None,
         positions: Positions | None = None,
-    ) -> Float[Array, "windows kept tokens width"]:
+    ) -> Float[Array | np.ndarray, "windows kept tokens width"]:
         """Tokens of whole windows from the features of their frames.
 
         Parameters

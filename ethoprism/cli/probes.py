@@ -169,7 +169,7 @@ def thresholds(
         console.table(_threshold_table(frame), f"Thresholds, {loaded.key.label}")
     console.say(f"Shown on {assistant.source_of(loaded)}.")
     console.say(
-        f"Figures: each fifth of these frames decided by a threshold chosen on the others. Learnt "
+        "Figures: each fifth of these frames decided by a threshold chosen on the others. Learnt "
         "thresholds in use were set on the same frames, so theirs are a little too good."
         if all(c.nested for c in found if c.choice != "in use")
         else "Figures of behaviours that are seen in one stretch only, and of learnt thresholds in "

@@ -155,7 +155,8 @@ def _decision(probe: Probe) -> str:
     ]
     table = _table(("behaviour", "starts at", "goes on at", "shortest bout", "shortest gap"), rows)
     chains = "".join(
-        f"\n\n{', '.join(map(_plain, c.behaviours))}: the likeliest sequence of these and none."
+        f"\n\n{', '.join(map(_plain, c.behaviours))}: the likeliest sequence of these and none. "
+        "So a frame may be called below its threshold, or not be called above it."
         for c in decision.chains
     )
     return (

@@ -106,7 +106,13 @@ def _read_ahead(store: TokenStore, probe: Probe) -> Iterator[_Piece]:
         length = stop - start + 2 * context + 1
         inputs, valid = read_inputs(store, start - context - 1, length, probe.shape)
         own = slice(context + 1, context + 1 + stop - start)
-        return start, stop, inputs, valid, Moments.of(average_tokens(inputs[own], width)[valid[own]])
+        return (
+            start,
+            stop,
+            inputs,
+            valid,
+            Moments.of(average_tokens(inputs[own], width)[valid[own]]),
+        )
 
     with ThreadPoolExecutor(1, "tokens") as thread:
         ahead = thread.submit(read, 0) if n else None

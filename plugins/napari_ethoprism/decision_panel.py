@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -266,7 +266,18 @@ class DecisionPanel(QWidget):
         changed = there and self._decision != self._probe.decision
         self.save_button.setEnabled(bool(changed))
         self.reset_button.setEnabled(there and self._decision != _learnt(self._probe))
-        self.remark.say("Changed and not saved: exports use the former values." if changed else "")
+        said = ["Changed and not saved: exports use the former values."] if changed else []
+        if self._decision is not None and there:
+            said += [chain_remark(chain.behaviours) for chain in self._decision.chains]
+        self.remark.say(" ".join(said))
+
+
+def chain_remark(behaviours: Sequence[str]) -> str:
+    """Why a frame of an exclusive group may be called below its threshold."""
+    return (
+        f"{', '.join(behaviours)}: decided together, as the likeliest sequence. So a frame may be "
+        "called below its threshold, or not be called above it."
+    )
 
 
 def _learnt(probe: Any) -> Decision:

@@ -1,4 +1,4 @@
-"""Engines: OpenVINO gives what JAX gives, sends nothing anywhere, and is chosen when it is faster."""
+"""Engines: OpenVINO gives what JAX gives, reports nothing, and is chosen when it is faster."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ def test_functions_of_other_operations(openvino: OpenVinoEngine):
 
 
 def test_unknown_operation_is_named(openvino: OpenVinoEngine):
-    with pytest.raises(UnknownOperationError, match="sort.*--engine jax"):
+    with pytest.raises(UnknownOperationError, match=r"sort.*--engine jax"):
         Compiled(openvino)("sort", lambda _, x: jnp.sort(x), (), np.zeros(3, np.float32))
 
 

@@ -35,6 +35,11 @@ def test_pooled_vector_and_logits(head: AttentivePoolingHead, cases: Cases):
     np.testing.assert_allclose(head(tokens), cases["classifier/logits"], atol=1e-4)
 
 
+def test_padded_frames_reach_the_encoder_only(head: AttentivePoolingHead, cases: Cases):
+    tokens = jnp.asarray(cases["encoder/frame_paddings/embeddings"])
+    np.testing.assert_allclose(head(tokens), cases["classifier/padded/logits"], atol=1e-4)
+
+
 def _loss(kind: str, cases: Cases):
     def compute(head: AttentivePoolingHead) -> jax.Array:
         logits = head(jnp.asarray(cases["encoder/native/embeddings"]))

@@ -347,7 +347,8 @@ def _run_prediction(folder: Path) -> None:
 
 
 def _make_probe(root: Path) -> None:
-    from ethoprism.probe.checkpoint import Probe, save_probe
+    from ethoprism.probe.checkpoint import Probe, save_decision, save_probe
+    from ethoprism.probe.decisions import Timeline
     from ethoprism.probe.model import ProbeShape
     from ethoprism.probe.predict import build, parameters_of
 
@@ -355,8 +356,15 @@ def _make_probe(root: Path) -> None:
     names = ("walk", "groom")
     decision = Decision(dict.fromkeys(names, 0.5), dict.fromkeys(names, 2), (names,))
     parameters = _probe_parameters(build, parameters_of, shape)
-    probe = Probe("p", names, _ethogram(), "", key, shape, decision, parameters, {"seed": 0}, {})
+    training = {"seed": 0, "held_out": "validation"}
+    probe = Probe("p", names, _ethogram(), "", key, shape, decision, parameters, training, {})
     save_probe(probe, _folder(root, "seed"))
+    p = np.linspace(0, 1, 2 * N_FRAMES, dtype=np.float32).reshape(N_FRAMES, 2)
+    seen = Timeline("r", "", p, np.ones(N_FRAMES, bool), (p > 0.5).astype(np.int8))
+    # The smaller files beside it, which are few of all bytes, have a seed of their own.
+    folder = _folder(root, "decided")
+    save_probe(replace(probe, held_out=(seen,)), folder)
+    save_decision(folder, replace(decision, thresholds=dict.fromkeys(names, 0.3)))
 
 
 def _probe_parameters(build: Callable, parameters_of: Callable, shape: object) -> dict:
@@ -369,11 +377,13 @@ def _probe_parameters(build: Callable, parameters_of: Callable, shape: object) -
 
 
 def _run_probe(folder: Path) -> None:
-    from ethoprism.probe.checkpoint import load_probe
+    from ethoprism.probe.checkpoint import HELD_OUT, load_held_out, load_probe
     from ethoprism.probe.predict import build
 
     probe = load_probe(folder)
     build(probe.shape, dict(probe.parameters))
+    if (folder / HELD_OUT).exists():
+        load_held_out(folder, probe)
 
 
 def _make_annotations(root: Path) -> None:
