@@ -67,7 +67,8 @@ def build_model(closed: ClosedJaxpr, parameters: Sequence[np.ndarray]) -> Any:
         op.result(_output(op, _full(op, value, variable.aval.shape)))
         for value, variable in zip(results, jaxpr.outvars, strict=True)
     ]
-    return ov.Model(outputs, inputs)
+    make: Any = ov.Model  # its stubs contradict themselves
+    return make(outputs, inputs)
 
 
 class _Translator:
