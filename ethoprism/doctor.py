@@ -30,7 +30,7 @@ from ethoprism.tokens import TokenKey, estimate_bytes
 from ethoprism.tracks import Track
 
 if TYPE_CHECKING:  # it imports jax
-    from ethoprism.backbones.spec import Backbone
+    from ethoprism.backbones.spec import Backbone, BackboneCard
 
 MOST_UNSEEN = 0.2
 """A larger share of frames in which an animal is not seen is worth a warning."""
@@ -184,14 +184,18 @@ def measure(
 
 def project(opened: Project) -> tuple[list[Finding], list[AnimalSize]]:
     """Findings on a project, and how large each animal with tracks reaches the encoder."""
+    from ethoprism.extract import token_key
+
     findings: list[Finding] = []
     try:
-        key = _key(opened.settings, findings)
+        card = _card(opened.settings, findings)
+        s = opened.settings
+        key = token_key(card, hop=s.hop, step=s.step, pooling=s.pooling, crop=s.crop)
     except EthoPrismError as error:
         return [Finding(str(error), warning=True)], []
     if not opened.entries:
         findings.append(Finding("The project has no recordings", "Run: ethoprism add", True))
-    findings += _recordings(opened, key)
+    findings += _recordings(opened, key, card.embedding_width)
     sizes = []
     for entry in opened.entries:
         try:
@@ -278,12 +282,11 @@ def _decoding(opened: Project) -> dict[str, float]:
     return found
 
 
-def _key(settings: Settings, findings: list[Finding]) -> TokenKey:
-    """The key of the project's tokens, without downloading or reading released weights."""
+def _card(settings: Settings, findings: list[Finding]) -> BackboneCard:
+    """The card of the project's backbone, without downloading or reading released weights."""
     from ethoprism.backbones.encoder import BASE, LARGE
     from ethoprism.backbones.releases import RELEASES, is_here
     from ethoprism.backbones.spec import BackboneCard
-    from ethoprism.extract import token_key
 
     registry.load("backbones", settings.backbone)  # which says what there is, if it is unknown
     if settings.backbone in RELEASES and not settings.weights:
@@ -303,8 +306,9 @@ def _key(settings: Settings, findings: list[Finding]) -> TokenKey:
             config.input_size,
             config.grid,
             config.width,
-            "float32",
+            settings.precision,
             trained=True,
+            embedding_width=config.width if "lvt" in settings.backbone else 0,
         )
     else:
         card = workflow.load_backbone(settings).card
@@ -317,11 +321,10 @@ def _key(settings: Settings, findings: list[Finding]) -> TokenKey:
                 not card.trained,
             )
         )
-    s = settings
-    return token_key(card, hop=s.hop, step=s.step, pooling=s.pooling, crop=s.crop)
+    return card
 
 
-def _recordings(opened: Project, key: TokenKey) -> Iterator[Finding]:
+def _recordings(opened: Project, key: TokenKey, embedding_width: int) -> Iterator[Finding]:
     needed = 0
     for entry in opened.entries:
         try:
@@ -332,7 +335,7 @@ def _recordings(opened: Project, key: TokenKey) -> Iterator[Finding]:
             n = len(units(opened, key.crop, [entry.id]))
         except EthoPrismError:
             n = 0  # said where sizes are looked at
-        needed += n * estimate_bytes(key, entry.n_frames)
+        needed += n * estimate_bytes(key, entry.n_frames, embedding_width)
         if Crop.parse(key.crop).kind == "region" and not entry.region:
             yield Finding(
                 f"{entry.id}: frames are cut to regions, and it has none",

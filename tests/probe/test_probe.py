@@ -25,7 +25,7 @@ from ethoprism.probe.crossvalidate import cross_validate
 from ethoprism.probe.heads import HEADS
 from ethoprism.probe.losses import group_outcome, loss
 from ethoprism.probe.model import ProbeShape, group_columns, probabilities
-from ethoprism.probe.predict import predict
+from ethoprism.probe.predict import disagreement, predict
 from ethoprism.probe.train import Schedule, train
 from ethoprism.progress import LearningProgress
 from ethoprism.recording import Recording
@@ -163,6 +163,10 @@ def test_an_ensemble_averages_networks_that_were_stopped_on_different_folds(
         alone = replace(probe, shape=replace(probe.shape, members=1), parameters=own)
         single[index] = _predict(alone, data[3]).probability
     np.testing.assert_allclose(whole, np.mean(list(single.values()), axis=0), atol=1e-6)
+    recording = Recording("d", Path("v"), ROWS, 8, 8, np.arange(ROWS) / 25, "c")
+    apart = finish(disagreement(probe, recording, data[3].store))
+    np.testing.assert_allclose(apart, 2 * np.std(list(single.values()), axis=0), atol=1e-6)
+    assert 0 < apart.max() <= 1
 
 
 def test_a_recording_unlike_the_training_ones_is_noticed(
