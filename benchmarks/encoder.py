@@ -55,6 +55,10 @@ def main() -> None:
         backbone = seeded_backbone(options.config, options.precision)
         print(f"{backbone.card.name} (seeded, untrained), {options.precision}, JAX")
         figures |= speedups(backbone, 2 if options.quick else 7)
+    if options.only != "hops" and options.reference_python:
+        from encoder_engines import against_transformers
+
+        figures |= against_transformers(options.reference_python, 1 if options.quick else 5)
     if options.json:
         print(json.dumps(figures))
 

@@ -6,9 +6,9 @@ It runs in a Python of its own, because torch and transformers are no dependenci
     python benchmarks/encoder.py --reference-python /tmp/reference/bin/python
 
 The program that starts this one writes a variant per line (``bfloat16``, ``compiled``: bfloat16
-with torch.compile, ``float32``, ``float64``) and gets a line of JSON back: the seconds of one window. The last
-output of a variant is saved beside the video as ``<variant>.npy``. So calls of both sides
-alternate, in one run on one machine.
+with torch.compile, ``float32``, ``float64``) and gets a line of JSON back: the seconds of one
+window. The last output of a variant is saved beside the video as ``<variant>.npy``. So calls of
+both sides alternate, in one run on one machine.
 """
 
 from __future__ import annotations

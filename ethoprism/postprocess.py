@@ -60,7 +60,7 @@ class Chain:
     def learn(
         cls,
         behaviours: Sequence[str],
-        sequences: Sequence[Int[np.ndarray, " rows"]],
+        sequences: Sequence[Int[np.ndarray, " _"]],
         step: int = 1,
     ) -> Chain:
         """From sequences of known states, 0 for none; one of each transition is added."""

@@ -10,6 +10,8 @@ import pytest
 from jaxtyping import install_import_hook
 
 os.environ.setdefault("MPLBACKEND", "Agg")
+# Which engine is faster depends on the moment, and the timings would lie in the user's cache.
+os.environ.setdefault("ETHOPRISM_ENGINE", "jax")
 # The first example compiles; on a busy machine any may be slow.
 hypothesis.settings.register_profile("ethoprism", deadline=None)
 hypothesis.settings.load_profile("ethoprism")

@@ -252,7 +252,7 @@ def test_nothing_is_compiled_anew_for_another_recording_of_another_length(
     other = open_recording(files.video)[0]
     compiled = []
 
-    def listen(event: str, seconds: float, **_: object) -> None:
+    def listen(event: str, duration_secs: float, **_: object) -> None:
         if "compile" in event:
             compiled.append(event)
 

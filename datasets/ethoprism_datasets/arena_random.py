@@ -270,7 +270,7 @@ def exposed(rng: np.random.Generator, images: np.ndarray) -> np.ndarray:
     if rng.random() < 0.45:
         quality = [int(cv2.IMWRITE_JPEG_QUALITY), int(rng.integers(18, 80))]
         coded = [cv2.imencode(".jpg", f, quality)[1] for f in frames]
-        frames = np.stack([cv2.imdecode(c, cv2.IMREAD_COLOR) for c in coded])
+        frames = np.stack([np.asarray(cv2.imdecode(c, cv2.IMREAD_COLOR)) for c in coded])
     return frames
 
 

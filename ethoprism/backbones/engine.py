@@ -40,7 +40,7 @@ class Engine(Protocol):
         """Of the library that computes."""
         ...
 
-    def compile(
+    def build(
         self, function: Function, parameters: Any, examples: Sequence[jax.ShapeDtypeStruct]
     ) -> Callable[..., Any]:
         """``function`` with its parameters in it, for inputs of the shapes of the examples.
@@ -67,10 +67,10 @@ class JaxEngine:
         """Of JAX."""
         return jax.__version__
 
-    def compile(
+    def build(
         self, function: Function, parameters: Any, examples: Sequence[Any]
     ) -> Callable[..., Any]:
-        """See `Engine.compile`; compiled when it is first called."""
+        """See `Engine.build`; compiled when it is first called."""
         return partial(jax.jit(function), parameters)
 
 
@@ -101,7 +101,7 @@ class Compiled:
         leaves, tree = jax.tree.flatten(examples)
         shapes = (key, tree, tuple((leaf.shape, str(leaf.dtype)) for leaf in leaves))
         if shapes not in self._compiled:
-            self._compiled[shapes] = self.engine.compile(function, parameters, examples)
+            self._compiled[shapes] = self.engine.build(function, parameters, examples)
         return self._compiled[shapes](*inputs)
 
 

@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import lax
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Shaped
 
 NORM_EPSILON = 1e-6
 MASKED_LOGIT = -0.7 * float(jnp.finfo(jnp.float32).max)
@@ -470,8 +470,8 @@ def resize_positions(
 
 
 def image_to_patches(
-    images: Float[Array, "n height width channels"], patch_size: int
-) -> Float[Array, "n patches features"]:
+    images: Shaped[Array, "n height width channels"], patch_size: int
+) -> Shaped[Array, "n patches features"]:
     """Square patches, row by row; each flattened in the order row, column, channel."""
     n, height, width, channels = images.shape
     if height % patch_size or width % patch_size:

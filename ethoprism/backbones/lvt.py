@@ -7,7 +7,7 @@ are cosines. The released models have no temperature or bias that would make a p
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -78,6 +78,7 @@ class VideoTextBackbone(VideoPrismBackbone):
         )
         self._text = state["text"]
         self._find_tokenizer = tokenizer
+        self._tokenizer: Tokenizer | None = None
 
     def embed(
         self,
@@ -142,10 +143,12 @@ class VideoTextBackbone(VideoPrismBackbone):
             rows.append(np.asarray(embedded)[: len(texts) - a])
         return np.concatenate(rows) if rows else np.empty((0, self.config.text.width), np.float32)
 
-    @cached_property
+    @property
     def tokenizer(self) -> Tokenizer:
-        """What makes token ids of texts."""
-        return self.check_tokenizer(self._find_tokenizer())
+        """What makes token ids of texts; found and read when it is first needed."""
+        if self._tokenizer is None:
+            self._tokenizer = self.check_tokenizer(self._find_tokenizer())
+        return self._tokenizer
 
     def check_tokenizer(self, tokenizer: Tokenizer) -> Tokenizer:
         """The tokenizer, or a `WeightsError` if its vocabulary is not the model's."""

@@ -59,10 +59,10 @@ class OpenVinoEngine:
         """Of OpenVINO."""
         return version("openvino")
 
-    def compile(
+    def build(
         self, function: Function, parameters: Any, examples: Sequence[Any]
     ) -> Callable[..., Any]:
-        """See `engine.Engine.compile`; results are NumPy arrays.
+        """See `engine.Engine.build`; results are NumPy arrays.
 
         Raises
         ------

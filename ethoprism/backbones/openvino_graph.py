@@ -88,7 +88,7 @@ class _Translator:
 
         def read(atom: Any) -> Value:
             if isinstance(atom, Literal):
-                return np.asarray(atom.val, atom.aval.dtype)
+                return np.asarray(atom.val, getattr(atom.aval, "dtype", None))
             return known[atom]
 
         for equation in jaxpr.eqns:

@@ -43,6 +43,7 @@ def extract(
         str,
         typer.Option(
             metavar="auto|jax|openvino",
+            envvar="ETHOPRISM_ENGINE",
             help="What computes the backbone; auto times both once and takes the faster.",
         ),
     ] = "auto",

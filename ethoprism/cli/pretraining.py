@@ -90,4 +90,5 @@ def _finish(task: Any, out: Path) -> None:
     made = console.follow(task, "Training")
     shutil.copyfile(made, out)
     console.wrote(out)
-    console.say(f"Use it in a new project: ethoprism init PROJECT --backbone prism-nano --weights {out}")
+    use = f"ethoprism init PROJECT --backbone prism-nano --weights {out}"
+    console.say(f"Use it in a new project: {use}")

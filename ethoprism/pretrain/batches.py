@@ -83,16 +83,12 @@ class Supply:
         return Batch(frames, visible_patches(rng, size, self.grid, kept), teacher, motion)
 
     def _picked(self, step: int, size: int, single: bool) -> np.ndarray:
-        first = step * size
-        chosen = []
-        for place in range(first, first + size):
-            epoch, within = divmod(place, len(self))
-            if not chosen or within == 0:
-                order = np.random.default_rng([self.seed, 7, int(single), epoch]).permutation(
-                    len(self)
-                )
-            chosen.append(order[within])
-        return np.asarray(chosen)
+        epochs, places = np.divmod(np.arange(step * size, (step + 1) * size), len(self))
+        orders = {
+            epoch: np.random.default_rng([self.seed, 7, int(single), epoch]).permutation(len(self))
+            for epoch in map(int, np.unique(epochs))
+        }
+        return np.asarray([orders[int(e)][p] for e, p in zip(epochs, places, strict=True)])
 
     def _clip(self, number: int, single: bool, rng: np.random.Generator):
         which = int(np.searchsorted(self._start, number, side="right")) - 1

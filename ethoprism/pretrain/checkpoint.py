@@ -21,7 +21,7 @@ from ethoprism.pretrain.student import Parameters
 HEAD = "head/"
 """Prefix of the parameters that are thrown away after training."""
 
-METRICS = ("phase", "step", "loss", "token", "pooled", "motion", "clips_per_s")
+METRICS: tuple[str, ...] = ("phase", "step", "loss", "token", "pooled", "motion", "clips_per_s")
 """Columns of ``metrics.csv``."""
 
 

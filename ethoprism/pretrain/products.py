@@ -15,8 +15,6 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-Dtype = type[jnp.bfloat16] | type[jnp.float32]
-
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
 def product(
@@ -42,8 +40,8 @@ product.defvjp(_forward, _backward)
 
 def linear(x: Float[Array, "*rows inputs"], kernel: Array, bias: Array, dtype: str) -> Array:
     """``x @ kernel + bias`` over the last axis, float32."""
-    flat = product(x.reshape(-1, x.shape[-1]), kernel, dtype) + bias
-    return flat.reshape(*x.shape[:-1], kernel.shape[-1])
+    flat: Array = product(x.reshape(-1, x.shape[-1]), kernel, dtype)  # type: ignore[assignment]
+    return (flat + bias).reshape(*x.shape[:-1], kernel.shape[-1])
 
 
 def _dot(a: Array, b: Array, a_axis: int, b_axis: int) -> Array:

@@ -31,7 +31,7 @@ def encode(
     *,
     dtype: str = "float32",
     temporal: bool = True,
-) -> Float[Array, "clips frames kept width"]:
+) -> Float[Array, "clips frames kept features"]:
     """Tokens of the visible patches, which are the same in all frames of a clip (tubes).
 
     Parameters
@@ -76,7 +76,7 @@ def encode_patches(
     *,
     dtype: str = "float32",
     temporal: bool = True,
-) -> Float[Array, "clips frames kept width"]:
+) -> Float[Array, "clips frames kept features"]:
     """`encode`, from pixels that `visible_patches` gave."""
     clips, frames = patches.shape[:2]
     position = parameters["params/spatial_pos_emb/emb_var"]

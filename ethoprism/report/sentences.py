@@ -86,6 +86,11 @@ def _lead(f: Findings) -> list[str]:
             f"All scores below are of frames that the probe neither learnt from nor was tuned on: "
             f"{'; '.join(f.scope)}."
         )
+    elif f.basis == "tuned on" and _by_folds(f):
+        lines.append(
+            "No labelled frames were held out for good. The scores below are from "
+            "cross-validation: each frame was predicted by a probe that saw nothing of its fold."
+        )
     elif f.basis == "tuned on":
         lines.append(
             "No labelled frames were held out. The scores below are of frames that the probe did "
@@ -96,6 +101,10 @@ def _lead(f: Findings) -> list[str]:
     return lines
 
 
+def _by_folds(f: Findings) -> bool:
+    return f.probe is not None and f.probe.training.get("held_out") == "folds"
+
+
 def _warnings(f: Findings) -> list[str]:
     lines = []
     if f.probe is not None and not f.probe.key.trained:
@@ -104,7 +113,13 @@ def _warnings(f: Findings) -> list[str]:
             "shows in raw appearance and motion. These figures do not tell what a trained encoder "
             "would give, and must not be published as if they did."
         )
-    if f.basis == "tuned on":
+    if f.basis == "tuned on" and _by_folds(f):
+        lines.append(
+            "The scores that depend on thresholds are a little too good: the thresholds in use "
+            "were chosen on some of the same frames. Scores with thresholds of each fold's own "
+            "are in the probe's card, under cross-validation."
+        )
+    elif f.basis == "tuned on":
         lines.append(
             "The scores are too good: the thresholds were chosen on the same frames. Train again "
             "with a recording held out (ethoprism train PROJECT --test RECORDING) for figures that "

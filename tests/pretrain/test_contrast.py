@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pretrain_samples import TINY, store
 
 from ethoprism.backbones.text import TextConfig
 from ethoprism.backbones.tokenizer import Tokenizer
@@ -23,8 +24,6 @@ from ethoprism.pretrain.contrast import (
     twins,
 )
 from ethoprism.pretrain.contrast_train import Contrast, train_contrastive
-
-from .pretrain_samples import TINY, store
 
 
 def test_the_loss_is_symmetric_and_smallest_where_pairs_meet():
@@ -52,7 +51,9 @@ def test_clips_with_the_same_words_are_not_each_others_wrong_answers():
 
 def test_the_rate_falls_linearly_after_the_warm_up():
     rate = linear_decay(1e-3, 10, 110)
-    assert [float(rate(i)) for i in (0, 5, 10, 60, 110)] == pytest.approx([0, 5e-4, 1e-3, 5e-4, 0])
+    assert [np.asarray(rate(i)).item() for i in (0, 5, 10, 60, 110)] == pytest.approx(
+        [0, 5e-4, 1e-3, 5e-4, 0]
+    )
     with pytest.raises(InputError, match="warm-up"):
         linear_decay(1e-3, 10, 10)
 

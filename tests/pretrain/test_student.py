@@ -9,14 +9,13 @@ import pytest
 from flax import nnx
 from hypothesis import given
 from hypothesis import strategies as st
+from pretrain_samples import TINY, parameters
 
 from ethoprism.backbones.encoder import VideoPrismEncoder
 from ethoprism.backbones.weights import ENCODER_NAMES, fill_state
 from ethoprism.pretrain.masking import visible_patches
 from ethoprism.pretrain.products import product
 from ethoprism.pretrain.student import encode
-
-from .pretrain_samples import TINY, parameters
 
 
 @pytest.fixture(scope="module")
