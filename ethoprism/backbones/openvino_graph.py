@@ -341,6 +341,8 @@ _SHAPED: dict[str, Callable[..., Value]] = {
     "reduce_sum": _reduce("reduce_sum"),
     "reduce_max": _reduce("reduce_max"),
     "reduce_min": _reduce("reduce_min"),
+    "reduce_and": _reduce("reduce_logical_and"),
+    "reduce_or": _reduce("reduce_logical_or"),
     "slice": _slice,
     "concatenate": _concatenate,
     "integer_pow": _integer_power,

@@ -166,7 +166,7 @@ def test_each_shape_is_compiled_once():
     class Counting:
         name, version, count = "counting", "1", 0
 
-        def compile(self, function: Any, parameters: Any, examples: Any) -> Any:
+        def build(self, function: Any, parameters: Any, examples: Any) -> Any:
             self.count += 1
             return lambda *inputs: function(parameters, *inputs)
 

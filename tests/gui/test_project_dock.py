@@ -471,14 +471,14 @@ class _Gate:
         from ethoprism.tokens import TokenStore
 
         self.reached, self.open = threading.Event(), threading.Event()
-        write_block: Callable[..., None] = TokenStore.write_block
+        mark_done: Callable[..., None] = TokenStore.mark_done
 
         def held(store: Any, *arguments: Any) -> None:
-            write_block(store, *arguments)
+            mark_done(store, *arguments)
             self.reached.set()
             assert self.open.wait(30)
 
-        monkeypatch.setattr(TokenStore, "write_block", held)
+        monkeypatch.setattr(TokenStore, "mark_done", held)
 
 
 def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,7 +60,7 @@ def test_from_a_real_recording_to_a_list(shared_dir: Path, tmp_path: Path) -> No
     lengths = np.linalg.norm(embeddings.astype(np.float32), axis=1)
     np.testing.assert_allclose(lengths, 1, atol=2e-3)
     query = Query(("two flies side by side",), ("an empty arena",))
-    found = result(search(project, backbone, query, SearchPlan("frame", count=5)))
+    found = result(search(project, backbone, query, SearchPlan("frame", count=5, min_gap_s=0.0)))
     assert len(found.table()) == 5 and np.isfinite(found.scores).all()
     assert found.key.label == "videoprism-lvt-base (untrained)"
     result(found_sheet(project, found, tmp_path / "found.png"))
