@@ -100,10 +100,9 @@ def _run(supply: Supply, folder: Path, phases=PHASES, stop: int | None = None) -
     return found
 
 
-@pytest.mark.parametrize("stop", [2, 6])
-def test_a_resumed_training_is_the_same_to_the_last_digit(supply: Supply, tmp_path: Path, stop):
+def test_a_resumed_training_is_the_same_to_the_last_digit(supply: Supply, tmp_path: Path):
     whole = _run(supply, tmp_path / "whole")
-    first = _run(supply, tmp_path / "parts", stop=stop)
+    first = _run(supply, tmp_path / "parts", stop=6)
     rest = _run(supply, tmp_path / "parts")
     assert first + rest == whole
     assert len(whole) == 9
