@@ -138,6 +138,18 @@ def open_tokens(project: Project, key: TokenKey, unit: Unit) -> TokenStore:
     return TokenStore.open(path, key, entry.n_frames, entry.content_key, place)
 
 
+def engines_of(
+    project: Project, key: TokenKey, recordings: Sequence[str] = ()
+) -> dict[str, tuple[str, ...]]:
+    """The engines that took part in the tokens of each unit; of units that have tokens."""
+    found = {}
+    for unit in units(project, key.crop, recordings):
+        if project.tokens_path(key.digest, unit.name).exists():
+            makers = open_tokens(project, key, unit).made_by
+            found[unit.name] = tuple(dict.fromkeys(maker["engine"] for maker in makers))
+    return found
+
+
 def known_keys(project: Project) -> list[TokenKey]:
     """Keys of the tokens that the project holds."""
     import json

@@ -10,8 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ethoprism import workflow
 from ethoprism.cli import main
+from ethoprism.project import Project
 from ethoprism.recording import open_recording
+from ethoprism.subjects import Unit
 from ethoprism_datasets.arena import write_recording
 
 
@@ -85,6 +88,23 @@ def test_the_untrained_backbone_says_so_everywhere(
         assert run(*command) == 0
         shown = capsys.readouterr()
         assert "prism-nano (untrained)" in shown.out + shown.err, command
+
+
+def test_tokens_of_two_engines_are_said_to_be_that(
+    project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    mixed = tmp_path / "mixed"
+    shutil.copytree(project, mixed)
+    assert run("extract", mixed) == 0
+    assert "computed by" not in capsys.readouterr().err
+    opened = Project.open(mixed)
+    key = workflow.known_keys(opened)[0]
+    name = opened.recording_ids[0]
+    store = workflow.open_tokens(opened, key, Unit(name))
+    store.sign({"engine": "openvino", "version": "1", "device": "cpu", "precision": "float32"})
+    assert run("extract", mixed) == 0
+    told = capsys.readouterr().err
+    assert f"{name} was computed by jax and openvino" in " ".join(told.split())
 
 
 def test_a_dry_run_writes_nothing(

@@ -72,6 +72,12 @@ def extract(
         return
     console.follow(workflow.extract_tokens(opened, backbone, recording or ()), "Extracting")
     key = workflow.project_key(opened, backbone)
+    for name, engines in workflow.engines_of(opened, key, recording or ()).items():
+        if len(engines) > 1:
+            console.note(
+                f"{name} was computed by {' and '.join(engines)}: {key.precision} of each, "
+                "which differ in the last digits."
+            )
     console.say(f"Tokens are complete in {opened.folder / 'tokens' / key.digest}")
 
 
