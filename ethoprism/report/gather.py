@@ -28,7 +28,7 @@ from ethoprism.workflow import open_annotations, predict_recordings, unit_states
 if TYPE_CHECKING:  # imports jax
     from ethoprism.probe.checkpoint import Probe
 
-Basis = Literal["held out", "tuned on", "nothing"]
+Basis = Literal["held out", "folds", "tuned on", "nothing"]
 Part = Literal["not in training", "test part", "training", "no labels"]
 _FALLBACK_COLOUR = "#888888"
 
@@ -83,7 +83,8 @@ class Findings:
     probe
         The probe; None where the report is on labels alone.
     basis
-        On what the scores rest: frames that were held out, or frames that set thresholds, or none.
+        On what the scores rest: frames that were held out for good; all frames by cross-validation,
+        each fold with thresholds of its own; frames that set thresholds; or none.
     pairings, scores, by_subject
         What was scored, and the scores; None without a probe or without frames to score.
     agreement, agreement_with_probe
@@ -243,7 +244,7 @@ def _prediction(project: Project, probe: Probe, unit: Unit) -> Generator[Progres
 def _scored(
     project: Project, probe: Probe | None, views: Sequence[View], behaviours: Sequence[str]
 ) -> tuple[Basis, list[Pairing], list[str]]:
-    """What is scored: held-out frames; without any, the frames that chose the thresholds."""
+    """What is scored: held-out frames, else those of folds, else those that chose thresholds."""
     if probe is None:
         return "nothing", [], []
     pairings, scope = [], []
@@ -277,11 +278,12 @@ def _scored(
         )
     if pairings:
         return "held out", pairings, scope
-    tuned = _tuned_on(project, probe, views)
-    scope = [
-        f"{p.recording}: {len(p.times):,} sampled frames of the validation part" for p in tuned
-    ]
-    return ("tuned on", tuned, scope) if tuned else ("nothing", [], [])
+    tuned, nested = _kept(project, probe, views)
+    part = "all folds" if nested else "the validation part"
+    scope = [f"{p.recording}: {len(p.times):,} sampled frames of {part}" for p in tuned]
+    if not tuned:
+        return "nothing", [], []
+    return ("folds" if nested else "tuned on"), tuned, scope
 
 
 def _is_test(probe: Probe, recording: str, n_frames: int) -> bool:
@@ -294,22 +296,30 @@ def _is_test(probe: Probe, recording: str, n_frames: int) -> bool:
     )
 
 
-def _tuned_on(project: Project, probe: Probe, views: Sequence[View]) -> list[Pairing]:
-    """Rows that were not learnt from, but stopped the training and set the thresholds."""
+def _kept(project: Project, probe: Probe, views: Sequence[View]) -> tuple[list[Pairing], bool]:
+    """Rows that the probe keeps, and whether they are of folds that decide for themselves.
+
+    Otherwise they are those that stopped the training and set the thresholds.
+    """
     from ethoprism.probe.checkpoint import load_held_out
+    from ethoprism.probe.crossvalidate import called_by_folds
     from ethoprism.probe.decisions import in_rows
 
     times_of = {view.unit: view.times[:: probe.key.step] for view in views}
     pairings = []
+    folds = probe.training.get("cross_validation", {})
+    nested = probe.training.get("held_out") == "folds" and bool(folds.get("decisions"))
+    usual = in_rows(probe.decision, probe.key.step)
     try:
         timelines = load_held_out(project.probe_folder(probe.name), probe)
     except ProjectError:  # a probe from before these were kept
-        return []
+        return [], False
     for item in timelines:
         times = times_of.get(Unit(item.recording, item.subject))
         if times is None or len(times) != len(item.states):
             continue
-        called = decide(item.prediction(probe.behaviours), in_rows(probe.decision, probe.key.step))
+        own = called_by_folds(folds, item, probe.behaviours, probe.key.step) if nested else None
+        called = decide(item.prediction(probe.behaviours), usual) if own is None else own
         pairings.append(
             Pairing(
                 item.recording,
@@ -321,7 +331,7 @@ def _tuned_on(project: Project, probe: Probe, views: Sequence[View]) -> list[Pai
                 frame_seconds(times),
             )
         )
-    return pairings
+    return pairings, nested
 
 
 def _annotators(project: Project) -> tuple[str, ...]:

@@ -86,6 +86,12 @@ def _lead(f: Findings) -> list[str]:
             f"All scores below are of frames that the probe neither learnt from nor was tuned on: "
             f"{'; '.join(f.scope)}."
         )
+    elif f.basis == "folds":
+        lines.append(
+            "No labelled frames were held out for good. The scores below are from "
+            "cross-validation: each frame was predicted by a probe that saw nothing of its fold, "
+            "and called with thresholds that were chosen without it."
+        )
     elif f.basis == "tuned on" and _by_folds(f):
         lines.append(
             "No labelled frames were held out for good. The scores below are from "

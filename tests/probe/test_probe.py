@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,13 +26,13 @@ from probe_samples import (
     trained,
 )
 
-from ethoprism.annotation import UNOBSERVED
+from ethoprism.annotation import PRESENT, UNOBSERVED
 from ethoprism.errors import LabelError, ProjectError
 from ethoprism.evaluate import Segment, split_blocks
 from ethoprism.prediction import Prediction, decide, load_prediction, save_prediction
 from ethoprism.probe.batches import LabelledTokens, load_samples, split_gap
 from ethoprism.probe.checkpoint import Probe, load_probe, save_probe
-from ethoprism.probe.crossvalidate import cross_validate
+from ethoprism.probe.crossvalidate import CrossValidation, called_by_folds, cross_validate
 from ethoprism.probe.heads import HEADS
 from ethoprism.probe.losses import group_outcome, loss
 from ethoprism.probe.model import ProbeShape, group_columns, probabilities
@@ -73,6 +74,22 @@ def _is_chance(row: dict[str, Any]) -> bool:
     return low - 0.01 <= prevalence <= high + 0.01
 
 
+def _require_same_calls(found: CrossValidation) -> None:
+    """What a card tells of the folds gives the calls that were scored."""
+    card, counts = json.loads(json.dumps(found.to_dict())), np.zeros((3, len(NAMES)), int)
+    for item in found.timelines:
+        called = called_by_folds(card, item, NAMES, 1)
+        assert called is not None and ((called != UNOBSERVED).any(axis=1) == item.covered).all()
+        known = (item.states != UNOBSERVED) & (called != UNOBSERVED)
+        true, calls = known & (item.states == PRESENT), known & (called == PRESENT)
+        counts += [np.sum(true & calls, axis=0), np.sum(true, axis=0), np.sum(calls, axis=0)]
+    both, true, calls = counts
+    for i, name in enumerate(NAMES):
+        expected = 2 * both[i] / (true[i] + calls[i])
+        assert card["metrics"][name]["f1"] == pytest.approx(expected)
+    assert called_by_folds({}, found.timelines[0], NAMES, 1) is None
+
+
 @pytest.mark.parametrize("split", ["recordings", "groups", "blocks", "folds", "folds of blocks"])
 @pytest.mark.parametrize("head", HEADS)
 def test_on_shuffled_labels_every_head_shows_chance_in_every_split(
@@ -93,6 +110,7 @@ def test_on_shuffled_labels_every_head_shows_chance_in_every_split(
         found = finish(cross_validate(data, folds, ETHOGRAM, NAMES, **options))
         metrics = found.to_dict()["metrics"]
         assert sum(t.covered.sum() for t in found.timelines) == metrics["rare"]["frames"]
+        _require_same_calls(found)
     else:
         if split == "blocks":
             segments = split_blocks("a", states["a"], gap=12)
