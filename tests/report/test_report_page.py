@@ -14,6 +14,9 @@ import pytest
 from ethoprism.cli import main
 from ethoprism.errors import LabelError
 from ethoprism.ethogram import Ethogram
+from ethoprism.evaluate import Segment
+from ethoprism.prediction import Decision
+from ethoprism.probe.decisions import Timeline
 from ethoprism.project import Project, Settings
 from ethoprism.report.gather import gather
 from ethoprism.report.page import CONTENTS, POLICY, write_report
@@ -164,6 +167,33 @@ def test_nothing_held_out_is_said_and_nothing_is_scored(project: Project, tools:
     page = require_sound(write(tools, project, probe))
     assert "Nothing could be scored" in page.text
     assert "learnt from or tuned on throughout" in page.text
+
+
+def test_folds_are_scored_with_their_own_thresholds(
+    project: Project, tools: Tools, monkeypatch: pytest.MonkeyPatch
+):
+    """The probe's thresholds call nothing; those of the folds call what is there."""
+    names = tools["probe_of"]({}).behaviours
+    own = Decision(dict.fromkeys(names, 0.35), dict.fromkeys(names, 1)).to_dict()
+    splits = [[vars(Segment(f"r{i}", 0, N, "test"))] for i in range(2)]
+    folds = {"decisions": [own, own], "segments": splits}
+    probe = tools["probe_of"](
+        {"r0": "train", "r1": "train"}, held_out="folds", cross_validation=folds
+    )
+    kept = []
+    for i in range(2):
+        states = tools["truth"](i)
+        tools["label"](project, f"r{i}", states)
+        right = np.where(states == 1, 0.4, 0.1).astype(np.float32)
+        tools["predict"](project, probe, Unit(f"r{i}"), right)
+        kept.append(Timeline(f"r{i}", "", right, np.ones(N, bool), states))
+    monkeypatch.setattr("ethoprism.probe.checkpoint.load_held_out", lambda *_: tuple(kept))
+    findings = tools["finish"](gather(project, probe, _now(), n_resamples=50))
+    assert findings.basis == "folds" and findings.scores is not None
+    assert (findings.scores.table["f1"] == 1).all()
+    page = require_sound(write(tools, project, probe))
+    assert "thresholds that were chosen without it" in page.text
+    assert "too good" not in page.text.lower()
 
 
 def test_subjects_are_shown_and_scored_each(project: Project, videos: Path, tools: Tools):
