@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Generator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -26,11 +27,14 @@ _PICTURE = 132
 def mistakes(f: Findings, project: Project) -> Generator[Progress, None, Html]:
     """The worst errors as pictures; the generator's result is the section."""
     found = numbers.worst_mistakes(f.pairings, f.behaviours, MOST_MISTAKES)
-    if f.basis != "held out" or not found:
+    unseen = f.basis in ("held out", "folds")
+    if f.basis == "folds" and f.probe is not None:
+        found = [_in_frames(mistake, f.probe.key.step) for mistake in found]
+    if not unseen or not found:
         why = (
-            "No frame could be scored."
-            if not f.pairings or f.basis != "held out"
-            else "There are none in the scored frames."
+            "There are none in the scored frames."
+            if f.pairings and unseen
+            else "No frame could be scored."
         )
         return section("mistakes", "The worst errors", h("p", why))
     times = {v.unit.name: v for v in f.views}
@@ -56,6 +60,11 @@ def mistakes(f: Findings, project: Project) -> Generator[Progress, None, Html]:
         ),
         h("ul", items, class_="errors"),
     )
+
+
+def _in_frames(m: Mistake, step: int) -> Mistake:
+    """A mistake whose places are rows of tokens, with those of the frames that they are of."""
+    return replace(m, start=m.start * step, stop=(m.stop - 1) * step + 1, frame=m.frame * step)
 
 
 def _mistake(f: Findings, m: Mistake, picture: str, times: np.ndarray) -> Html:

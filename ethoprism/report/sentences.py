@@ -67,7 +67,7 @@ def _lead(f: Findings) -> list[str]:
     total = sum(float(v.seconds.sum()) for v in f.views)
     labelled = sum(float(v.seconds[v.observed].sum()) for v in f.views)
     subjects = sorted({v.unit.subject for v in f.views} - {""})
-    whose = f" of {len(subjects)} subjects ({', '.join(subjects)})" if subjects else ""
+    whose = f" of {_count(len(subjects), 'subject')} ({', '.join(subjects)})" if subjects else ""
     names = [name or "somebody unnamed" for name in f.annotators]
     who = ", ".join(names) or "nobody"
     share = _percent(labelled / total if total else 0)

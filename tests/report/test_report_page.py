@@ -193,6 +193,7 @@ def test_folds_are_scored_with_their_own_thresholds(
     assert (findings.scores.table["f1"] == 1).all()
     page = require_sound(write(tools, project, probe))
     assert "thresholds that were chosen without it" in page.text
+    assert "There are none in the scored frames" in page.text  # of errors
     assert "too good" not in page.text.lower()
 
 
