@@ -74,19 +74,21 @@ def made_rare(states: dict[str, np.ndarray], column: int, rng: np.random.Generat
     """States in which most bouts of one behaviour and the frames around them are unobserved.
 
     Bouts are kept, in random order, while together they are less than `SHARE` of the frames that
-    are left; at least one in each recording.
+    are left; at least one in each recording, of one of its animals.
     """
-    result = {}
+    result, shown = {}, set()
     for name, rows in states.items():
         present = rows[:, column] == PRESENT
         bouts = runs(present)
         spare = len(rows) - int(present.sum())
         kept = np.zeros(len(rows), bool)
-        for number, index in enumerate(rng.permutation(len(bouts))):
+        recording = name.partition("@")[0]
+        for index in rng.permutation(len(bouts)):
             start, stop = bouts[index]
-            if number and kept.sum() + stop - start > SHARE * spare:
+            if recording in shown and kept.sum() + stop - start > SHARE * spare:
                 continue
             kept[start:stop] = True
+            shown.add(recording)
         cut = np.zeros(len(rows), bool)
         for start, stop in bouts:
             if not kept[start]:

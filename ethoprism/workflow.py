@@ -5,6 +5,7 @@ Long steps are generators of `Progress` whose result is what they made. Nothing 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -89,12 +90,17 @@ def load_backbone(settings: Settings) -> Backbone:
     return backbone
 
 
-def choose_engine(backbone: Backbone, name: str = "auto") -> Choice:
-    """The backbone on an engine; ``auto`` is the faster one here, timed once and remembered."""
+def choose_engine(backbone: Backbone, name: str = "") -> Choice:
+    """The backbone on an engine; ``auto`` is the faster one here, timed once and remembered.
+
+    Without a name it is the one that the environment variable ``ETHOPRISM_ENGINE`` names, or
+    ``auto``.
+    """
     from ethoprism.backbones.engine_choice import on_engine
     from ethoprism.window_encoder import default_batches
 
     batches = default_batches(backbone.card)
+    name = name or os.environ.get("ETHOPRISM_ENGINE", "auto")
     return on_engine(backbone, name, frames=batches.frames, windows=batches.windows)
 
 

@@ -24,6 +24,7 @@ class Plan:
 
     backbone: Any
     estimate: Estimate | None
+    engine: str = "jax"
 
 
 def weights_missing(settings: Settings) -> bool:
@@ -44,9 +45,12 @@ def make_plan(
             if not download:
                 return Plan(None, None)
             yield from workflow.fetch_weights(project.settings)
-        backbone = workflow.load_backbone(project.settings)
+        yield Progress(0, 1, "choosing what computes it")
+        backbone = workflow.choose_engine(workflow.load_backbone(project.settings)).backbone
+    from ethoprism.extract import maker
+
     estimate = yield from estimate_extraction(project, backbone, recordings)
-    return Plan(backbone, estimate)
+    return Plan(backbone, estimate, maker(backbone)["engine"])
 
 
 def run_plan(
@@ -73,7 +77,7 @@ def facts(project: Project, plan: Plan) -> list[tuple[str, str, bool]]:
     if not estimate.fits:
         free += ": it does not fit. Free some space, or store fewer tokens (pooling 1, larger step)"
     lines = [
-        ("Computes on", device(estimate.device), False),
+        ("Computes on", f"{device(estimate.device)}, {plan.engine}, {key.precision}", False),
         ("Backbone", text, not key.trained),
         (
             "Settings",

@@ -114,18 +114,12 @@ def token_key(project: Project) -> TokenKey:
     large weights take seconds to read.
     """
     from ethoprism.backbones.preprocess import PREPROCESS_VERSION
-    from ethoprism.extract import DEFAULT_POOLING
+    from ethoprism.overview import current_keys
 
     s = project.settings
     if not s.weights:
-        alike = [
-            key
-            for key in workflow.known_keys(project)
-            if (key.backbone, key.step, key.crop) == (s.backbone, s.step, s.crop)
-            and key.preprocess_version == PREPROCESS_VERSION
-            and key.hop == (max(key.length // 2, 1) if s.hop is None else s.hop)
-            and key.pooling == (min(DEFAULT_POOLING, key.grid) if s.pooling is None else s.pooling)
-        ]
+        known = current_keys(s, workflow.known_keys(project))
+        alike = [key for key in known if key.preprocess_version == PREPROCESS_VERSION]
         if len(alike) == 1:
             return alike[0]
     return workflow.project_key(project, workflow.load_backbone(s))
