@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -120,14 +120,23 @@ def load_or_stand_in(settings: Settings) -> tuple[Backbone, bool]:
     if settings.weights or settings.backbone not in RELEASES or is_here(settings.backbone):
         return workflow.load_backbone(settings), False
     from ethoprism.backbones.encoder import BASE, LARGE
+    from ethoprism.backbones.lvt import build_video_text_backbone
+    from ethoprism.backbones.video_text import LVT_BASE, LVT_LARGE
     from ethoprism.backbones.videoprism import build_backbone
 
     def constant(layout: Mapping[str, tuple[int, ...]]) -> Iterator[tuple[str, np.ndarray]]:
         for name in sorted(layout):
             yield name, np.full(layout[name], 0.01, np.float32)
 
-    config = LARGE if "large" in settings.backbone else BASE
-    return build_backbone(settings.backbone, config, constant, trained=False), True
+    large, name, precision = "large" in settings.backbone, settings.backbone, settings.precision
+    if "lvt" in name:
+        config = LVT_LARGE if large else LVT_BASE
+        made: Backbone = build_video_text_backbone(
+            name, config, constant, Path("no-text.model"), trained=False, precision=precision
+        )
+        return made, True
+    of_video = LARGE if large else BASE
+    return build_backbone(name, of_video, constant, trained=False, precision=precision), True
 
 
 def measure(
@@ -157,7 +166,9 @@ def measure(
     backbone, stand_in = load_or_stand_in(settings)
     s = settings
     from ethoprism.backbones.engine import engine_named, usable
+    from ethoprism.backbones.engine_choice import known_choice
     from ethoprism.extract import maker, token_key
+    from ethoprism.window_encoder import default_batches
 
     key = token_key(backbone.card, hop=s.hop, step=s.step, pooling=s.pooling, crop=s.crop)
     yield Progress(0, 3, "timing the encoder")
@@ -165,11 +176,15 @@ def measure(
     for name in usable():
         if name not in timed and hasattr(backbone, "with_engine"):
             yield Progress(0, 3, f"timing the encoder, {name}")
-            other = backbone.with_engine(engine_named(name))  # type: ignore[attr-defined]
-            timed[name] = (other, speed.encoding(other, key))
+            with suppress(Exception):  # an engine that fails on this computer is not taken
+                other = backbone.with_engine(engine_named(name))  # type: ignore[attr-defined]
+                timed[name] = (other, speed.encoding(other, key))
     encoders = {name: found for name, (_, found) in timed.items()}
     engine = max(encoders, key=lambda name: encoders[name].frames_per_second)
-    backbone = timed[engine][0]  # which 'extract' takes, too
+    shapes = default_batches(backbone.card)
+    known = known_choice(backbone, frames=shapes.frames, windows=shapes.windows)
+    engine = known if known in timed else engine  # which 'extract' takes
+    backbone = timed[engine][0]
     decoding: dict[str, float] = {}
     estimate: Estimate | None = None
     if opened is not None and opened.entries:

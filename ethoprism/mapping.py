@@ -73,6 +73,7 @@ def project_tokens(project: Project) -> TokenKey:
         key
         for key in known_keys(project)
         if (key.backbone, key.step, key.crop) == (s.backbone, s.step, s.crop)
+        and key.precision == s.precision
         and s.hop in (None, key.hop)
         and s.pooling in (None, key.pooling)
     ]

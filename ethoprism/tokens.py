@@ -156,7 +156,8 @@ class TokenStore:
         """The store at ``path``; a `ProjectError` if it is absent or of something else."""
         if not path.exists():
             raise ProjectError(
-                f"No tokens of {path.stem!r} with {key.label}, pooling {key.pooling}",
+                f"No tokens of {path.stem!r} with {key.label}, {key.precision}, "
+                f"pooling {key.pooling}",
                 expected=str(path),
                 remedy="Run: ethoprism extract PROJECT",
             )

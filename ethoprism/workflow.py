@@ -100,7 +100,7 @@ def choose_engine(backbone: Backbone, name: str = "") -> Choice:
     from ethoprism.window_encoder import default_batches
 
     batches = default_batches(backbone.card)
-    name = name or os.environ.get("ETHOPRISM_ENGINE", "auto")
+    name = name or os.environ.get("ETHOPRISM_ENGINE") or "auto"
     return on_engine(backbone, name, frames=batches.frames, windows=batches.windows)
 
 

@@ -19,7 +19,6 @@ import numpy as np
 
 from ethoprism import __version__
 from ethoprism.backbones.engine import Engine, JaxEngine, engine_named, installed, usable
-from ethoprism.backbones.openvino_graph import UnknownOperationError
 from ethoprism.backbones.spec import Backbone
 from ethoprism.errors import InputError
 from ethoprism.files import write_json
@@ -86,7 +85,7 @@ def on_engine(
                 remedy="Leave --engine out, or choose --engine jax",
             )
         return _choice(backbone, engine, {})
-    if not can or usable() == ("jax",):
+    if not can or _working() == ("jax",):
         return _choice(backbone, JaxEngine(), {})
     path = _cache_path() if cache is None else cache
     key = json.dumps(_kind(backbone, frames, windows), sort_keys=True)
@@ -104,7 +103,7 @@ def known_choice(
     backbone: Backbone, *, frames: int = 4, windows: int = 1, cache: Path | None = None
 ) -> str | None:
     """The engine that ``auto`` takes if no trial is needed to know it, else None."""
-    if not hasattr(backbone, "with_engine") or usable() == ("jax",):
+    if not hasattr(backbone, "with_engine") or _working() == ("jax",):
         return "jax"
     path = _cache_path() if cache is None else cache
     seconds = _read(path).get(json.dumps(_kind(backbone, frames, windows), sort_keys=True))
@@ -126,7 +125,7 @@ def _trial(backbone: Any, frames: int, windows: int) -> dict[str, float]:
     shape = (windows, card.frames, card.grid**2, card.width)
     tokens = rng.standard_normal(shape, dtype=np.float32)
     seconds = {}
-    for name in usable():
+    for name in _working():
         on = backbone.with_engine(engine_named(name))
         rounds = []
         try:
@@ -138,8 +137,10 @@ def _trial(backbone: Any, frames: int, windows: int) -> dict[str, float]:
                 # So many spatial calls go with a temporal one if windows do not overlap.
                 calls = windows * card.frames / frames
                 rounds.append(calls * (between - start) + time.perf_counter() - between)
-        except UnknownOperationError:
-            continue  # JAX computes whatever the others cannot
+        except Exception:
+            if name == "jax":
+                raise
+            continue  # JAX computes whatever the others cannot, or fail at on this processor
         seconds[name] = min(rounds[1:])
     return seconds
 
@@ -147,7 +148,7 @@ def _trial(backbone: Any, frames: int, windows: int) -> dict[str, float]:
 def _kind(backbone: Backbone, frames: int, windows: int) -> dict[str, Any]:
     """All that speed depends on."""
     card = backbone.card
-    versions = {name: engine_named(name).version for name in usable()}
+    versions = {name: engine_named(name).version for name in _working()}
     return {
         "backbone": card.name,
         "shape": [card.frames, card.input_size, card.grid, card.width],
@@ -156,6 +157,18 @@ def _kind(backbone: Backbone, frames: int, windows: int) -> dict[str, Any]:
         "versions": {**versions, "ethoprism": __version__},
         "machine": [system.machine(), _processor(), _cores()],
     }
+
+
+def _working() -> tuple[str, ...]:
+    """Engines that are usable and can be imported: a package may not fit the computer."""
+
+    def works(name: str) -> bool:
+        try:
+            return bool(engine_named(name).version)
+        except Exception:
+            return False
+
+    return tuple(name for name in usable() if name == "jax" or works(name))
 
 
 def _processor() -> str:

@@ -47,8 +47,8 @@ def doctor(
         registry.load("backbones", backbone)  # which says what there is, if it is unknown
     with _opened(paths or [], Settings(backbone or Settings().backbone)) as (opened, kept):
         settings = opened.settings if opened else Settings()
-        if backbone:
-            settings = replace(settings, backbone=backbone)
+        if backbone and backbone != settings.backbone:  # whose weights and precision are others
+            settings = replace(settings, backbone=backbone, weights="", precision="float32")
         if opened:
             opened = replace(opened, settings=settings)
         folder = opened.folder if opened and kept else Path()

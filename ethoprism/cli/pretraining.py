@@ -83,12 +83,14 @@ def _teacher(name: str, weights: str | None) -> Any:
 
 
 def _finish(task: Any, out: Path) -> None:
-    import shutil
-
     from ethoprism import console
+    from ethoprism.files import replacing
 
-    made = console.follow(task, "Training")
-    shutil.copyfile(made, out)
+    out.parent.mkdir(parents=True, exist_ok=True)  # before the work, not after hours of it
+    made: Path = console.follow(task, "Training")
+    if made.resolve() != out.resolve():
+        with replacing(out) as temporary:
+            temporary.write_bytes(made.read_bytes())
     console.wrote(out)
     use = f"ethoprism init PROJECT --backbone prism-nano --weights {out}"
     console.say(f"Use it in a new project: {use}")

@@ -115,7 +115,7 @@ def extract_on_workers(
         fleet = yield from _examine(client, session, on_disk, total)
         if all(store.complete for store in stores):
             return fleet
-        for store in stores:
+        for store in (store for store in stores if not store.complete):
             for worker in fleet.workers:
                 store.sign(worker.maker)
         shape = min((w.frames, w.windows) for w in fleet.workers)
@@ -128,6 +128,8 @@ def extract_on_workers(
             yield Progress(on_disk, total, f"{n} worker{'s' * (n != 1)}")
     for store in stores:
         remove_leftovers(store.path)  # of workers that were killed
+        # A worker that no longer saw its marker, as on a network drive, gave up without an error.
+        store.require_complete()
     return fleet
 
 
@@ -170,7 +172,7 @@ def _rows(store: TokenStore, blocks: np.ndarray) -> int:
 
 
 def _require_space(project: Project, key: TokenKey, stores: list[TokenStore]) -> None:
-    row_bytes = estimate_bytes(key, key.step)
+    row_bytes = estimate_bytes(key, key.step, max(store.embedding_width for store in stores))
     missing = sum(_rows(store, np.flatnonzero(~store.done)) for store in stores)
     free = shutil.disk_usage(project.folder).free
     if missing * row_bytes > free:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from flax import nnx
@@ -13,8 +15,15 @@ from flax import nnx
 from ethoprism.backbones.encoder import NANO, EncoderConfig, VideoPrismEncoder
 from ethoprism.backbones.nano import untrained_parameters
 from ethoprism.backbones.spec import Backbone
-from ethoprism.backbones.weights import ENCODER_NAMES, Layout, read_parameters, state_layout
+from ethoprism.backbones.weights import (
+    ENCODER_NAMES,
+    Layout,
+    fingerprint,
+    read_parameters,
+    state_layout,
+)
 from ethoprism.errors import InputError
+from ethoprism.files import write_json
 from ethoprism.pretrain.batches import Supply
 from ethoprism.pretrain.clips import Clip, ClipStore, write_clips
 from ethoprism.pretrain.cutting import dataset_clips, file_clips, project_clips
@@ -24,6 +33,8 @@ from ethoprism.pretrain.targets import add_targets
 from ethoprism.pretrain.train import train
 from ethoprism.progress import Progress
 from ethoprism.project import Project
+from ethoprism.recording import content_key
+from ethoprism.safety import read_json
 
 STUDENTS: Mapping[str, EncoderConfig] = {"prism-nano": NANO}
 
@@ -135,6 +146,8 @@ def distil_project(
     count = len(project.recording_ids)
     if not count:
         raise InputError("The project has no recordings", remedy="Run: ethoprism add PROJECT VIDEO")
+    about = {"recordings": sorted(entry.content_key for entry in project.entries)}
+    claim(folder, recipe, teacher, student_parameters(student, weights), about)
     each = -(-recipe.clips // count)
     store = yield from _stored(
         folder / "clips", project_clips(project, each, seed=recipe.seed), each * count
@@ -156,6 +169,8 @@ def train_from_scratch(
     files
         Recordings. Whatever the result will be tested on must not be among them.
     """
+    about = {"dataset": dataset, "recordings": sorted(map(content_key, files))}
+    claim(folder, recipe, teacher, student_parameters("prism-nano"), about)
     rendered = itertools.islice(dataset_clips(dataset, seed=recipe.seed), recipe.clips)
     stores = [(yield from _stored(folder / "clips-rendered", rendered, recipe.clips))]
     if files:
@@ -163,6 +178,43 @@ def train_from_scratch(
         cut = file_clips(files, each, seed=recipe.seed)
         stores.append((yield from _stored(folder / "clips-recorded", cut, each * len(files))))
     return (yield from distil_stores(stores, teacher, recipe, folder))
+
+
+def claim(
+    folder: Path,
+    recipe: Recipe,
+    teacher: Backbone,
+    start: Mapping[str, np.ndarray],
+    material: Mapping[str, Any],
+) -> None:
+    """Have a folder say what is made in it, before anything is.
+
+    Clips and checkpoints of another training would fit this one by their shapes.
+
+    Raises
+    ------
+    InputError
+        If the folder holds another training, or one that does not say what it is.
+    """
+    teacher_is = (teacher.card.name, teacher.card.weights_sha256)
+    said = {**material, "recipe": asdict(recipe), "teacher": teacher_is}
+    about = json.loads(json.dumps({**said, "student": fingerprint(start)}))
+    file = folder / "training.json"
+    found = read_json(file) if file.is_file() else None
+    if found is None and folder.is_dir() and any(folder.iterdir()):
+        other = "files, and none that says of what training"
+    elif found is None or found == about:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(file, about)
+        return
+    else:
+        other = "another: " + ", ".join(k for k in about if found.get(k) != about[k]) + " differ"
+    raise InputError(
+        f"The folder {folder} is not of this training",
+        expected="an empty folder, or one in which the same training was begun",
+        found=other,
+        remedy="Choose another with --folder. Nothing was changed.",
+    )
 
 
 def _stored(folder: Path, clips: Iterator[Clip], n: int) -> Generator[Progress, None, ClipStore]:

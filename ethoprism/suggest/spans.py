@@ -169,7 +169,7 @@ def usual_key(project: Project) -> TokenKey:
 
     def fit(key: TokenKey) -> int:
         same = sum(getattr(key, name) == value for name, value in wanted.items())
-        return same + 10 * (key.crop == s.crop)
+        return same + 10 * ((key.crop == s.crop) + (key.precision == s.precision))
 
     return max(keys, key=fit)
 

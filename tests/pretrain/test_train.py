@@ -6,7 +6,9 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -20,7 +22,7 @@ from ethoprism.errors import InputError, WeightsError
 from ethoprism.pretrain.batches import Supply, flipped
 from ethoprism.pretrain.distil import Phase, losses
 from ethoprism.pretrain.plot import plot_metrics
-from ethoprism.pretrain.recipe import Recipe, layout_of, student_parameters
+from ethoprism.pretrain.recipe import Recipe, claim, layout_of, student_parameters
 from ethoprism.pretrain.targets import add_targets, fit_basis, to_grid
 from ethoprism.pretrain.train import begin, compiled_step, on_device, train
 
@@ -218,3 +220,26 @@ def test_a_recipe_is_shortened_and_a_student_must_be_known():
         student_parameters("prism-pico")
     found = {k: v.shape for k, v in student_parameters("prism-nano").items()}
     assert found == dict(layout_of(NANO))
+
+
+def test_a_folder_serves_one_training(tmp_path: Path):
+    teacher: Any = PatchTeacher()
+    folder, recipe, start = tmp_path / "f", Recipe(clips=40), parameters()
+    material = {"recordings": ["a" * 64]}
+    claim(folder, recipe, teacher, start, material)
+    claim(folder, recipe, teacher, start, material)  # goes on
+    before = (folder / "training.json").read_bytes()
+    others = [
+        (replace(recipe, seed=1), start, material),
+        (recipe.shortened(0.5), start, material),
+        (recipe, parameters(1), material),
+        (recipe, start, {"recordings": ["b" * 64]}),
+    ]
+    for other in others:
+        with pytest.raises(InputError, match="--folder"):
+            claim(folder, other[0], teacher, other[1], other[2])
+    assert (folder / "training.json").read_bytes() == before
+    (tmp_path / "g").mkdir()
+    (tmp_path / "g" / "checkpoint.safetensors").write_bytes(b"of something")
+    with pytest.raises(InputError, match="none that says"):
+        claim(tmp_path / "g", recipe, teacher, start, material)
