@@ -194,16 +194,25 @@ def test_a_recording_that_is_none_and_weights_that_are_not_here(
     empty.mkdir()
     assert run("doctor", empty, "--no-timing") == 3
     monkeypatch.setattr("ethoprism.backbones.releases.is_here", lambda _: False)
-    made: list[str] = []
+    made: list[tuple[str, str, str]] = []
 
-    def built(name: str, config: Any, parameters: Any, *, trained: bool) -> ToyBackbone:
-        assert not trained
-        made.append(name)
-        return ToyBackbone()
+    def builder(kind: str) -> Any:
+        def built(name: str, *_: Any, trained: bool, precision: str) -> ToyBackbone:
+            assert not trained
+            made.append((kind, name, precision))
+            return ToyBackbone()
 
-    monkeypatch.setattr("ethoprism.backbones.videoprism.build_backbone", built)
-    _, stand_in = doctor.load_or_stand_in(Settings("videoprism-large"))
-    assert stand_in and made == ["videoprism-large"]
+        return built
+
+    monkeypatch.setattr("ethoprism.backbones.videoprism.build_backbone", builder("video"))
+    monkeypatch.setattr("ethoprism.backbones.lvt.build_video_text_backbone", builder("text"))
+    for name in ("videoprism-large", "videoprism-lvt-base"):
+        _, stand_in = doctor.load_or_stand_in(Settings(name, precision="bfloat16"))
+        assert stand_in
+    assert made == [
+        ("video", "videoprism-large", "bfloat16"),
+        ("text", "videoprism-lvt-base", "bfloat16"),
+    ]
     measured = Measured("videoprism-large (untrained)", True, "jax", {"jax": TIMED}, {}, None)
     (found,) = doctor.of_measurements(measured)
     assert "weights of videoprism-large are not on this computer" in found.text

@@ -23,6 +23,7 @@ from ethoprism.mapping import MapPlan
 from ethoprism.progress import Progress
 from ethoprism.project import Project
 from ethoprism.subjects import Unit
+from ethoprism.tokens import TokenStore
 from ethoprism_datasets.arena_files import write_recording
 
 
@@ -55,6 +56,19 @@ def test_a_map_holds_all_frames_and_tells_apart_what_the_tokens_tell_apart(
     assert adjusted_rand_score(kind, found.clusters.labels) > 0.95
     again = build(project, hop=5)
     np.testing.assert_array_equal(again.vectors, found.vectors)
+
+
+def test_tokens_of_another_precision_are_not_taken(project: Project) -> None:
+    from ethoprism.suggest.spans import usual_key
+
+    narrow = replace(NANO, precision="bfloat16")
+    entry = project.entry("a")
+    path = project.tokens_path(narrow.digest, "a")
+    TokenStore.create(path, narrow, entry.n_frames, entry.content_key)  # written last
+    for precision, key in (("float32", NANO), ("bfloat16", narrow)):
+        set_so = project.with_settings(replace(project.settings, precision=precision))
+        assert mapping.project_tokens(set_so) == key
+        assert usual_key(set_so) == key
 
 
 def test_a_large_map_is_the_same_by_way_of_the_disk(

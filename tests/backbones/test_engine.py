@@ -231,6 +231,21 @@ def test_a_real_trial_times_both(tmp_path: Path):
     assert all(seconds > 0 for seconds in choice.seconds.values())
 
 
+def test_an_engine_that_fails_here_is_passed_over(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    def fails(*_: object) -> None:
+        raise RuntimeError("this processor is not supported")
+
+    monkeypatch.setattr(OpenVinoEngine, "build", fails)
+    cache = tmp_path / "engines.json"
+    assert on_engine(seeded_backbone(TINY), cache=cache).engine == "jax"
+    with pytest.raises(RuntimeError):  # who asks for it is told
+        on_engine(seeded_backbone(TINY), "openvino").backbone.spatial(
+            np.zeros((1, 24, 24, 3), np.uint8)
+        )
+    monkeypatch.setattr(OpenVinoEngine, "__init__", fails)
+    assert on_engine(seeded_backbone(TINY), cache=tmp_path / "other.json").engine == "jax"
+
+
 def test_auto_on_an_accelerator_is_jax(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setattr(engine, "platform", lambda: "gpu")
     assert on_engine(seeded_backbone(TINY), cache=tmp_path / "none.json").engine == "jax"
