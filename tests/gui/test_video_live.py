@@ -123,6 +123,7 @@ def test_until_a_frame_is_there_the_picture_is_veiled_and_the_session_says_so(
 ) -> None:
     (layer,) = bench.viewer.open(video, plugin="ethoprism")
     first = bench.show(0)
+    assert layer.data._supply.settle(20)  # a frame on its way would come in past the gate
     gate = threading.Event()
     get = FrameStream.get
 
