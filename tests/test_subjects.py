@@ -366,7 +366,8 @@ def test_the_command_line_from_tracks_to_a_csv_of_each_subject(
     videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     folder = tmp_path / "project"
-    assert run("init", folder, "--pooling", 1, "--step", 3) == 0
+    options = ("--weights", "untrained", "--pooling", 1, "--step", 3)
+    assert run("init", folder, *options) == 0
     assert run("add", folder, videos / "r0.mp4", videos / "r1.mp4") == 0
     for name in ("r0", "r1"):
         labels = videos / f"{name}.bouts.csv"

@@ -1,8 +1,9 @@
-"""PrismNano: a VideoPrism encoder small enough for any laptop, as packaged or untrained.
+"""PrismNano: a VideoPrism encoder small enough for any laptop, trained or untrained.
 
-Until trained weights are packaged its parameters are made here, from seeds. An untrained encoder
-is a strong baseline for simple behaviours, if its random features keep what was in the frames, so
-the usual initialisation is changed in four ways:
+Trained weights are packaged (docs/models/prism-nano.md says how they were made). The untrained
+encoder is what they are compared with, and what their training starts from; its parameters are
+made here, from seeds. It is a strong baseline for simple behaviours, if its random features keep
+what was in the frames, so the usual initialisation is changed in four ways:
 
 - The patch projection sees colours relative to mid-grey and adds a random offset. Without them the
   norms that follow throw the brightness away.
@@ -34,7 +35,9 @@ from ethoprism.backbones.weights import Layout, read_parameters
 
 NAME = "prism-nano"
 PACKAGED = Path(__file__).parent / "data" / "prism_nano.safetensors"
-"""Trained weights, used when the file exists."""
+"""Trained weights."""
+UNTRAINED = "untrained"
+"""In place of a path of weights: the parameters made from seeds."""
 
 _PATCH_OFFSET = 0.3
 _SPATIAL_POSITION = 0.1
@@ -51,15 +54,15 @@ def prism_nano(weights: str | None = None, *, precision: str = "float32") -> Vid
     Parameters
     ----------
     weights
-        Path of a checkpoint; by default the packaged weights, and without those, untrained ones,
-        which the card tells.
+        Path of a checkpoint; by default the packaged weights; ``untrained`` for parameters that
+        have learnt nothing, which the card tells.
     precision
         See `videoprism.build_backbone`.
     """
-    if weights is not None:
-        return _trained(find_weights(NAME, weights), precision)
-    if PACKAGED.is_file():
+    if weights is None and PACKAGED.is_file():
         return _trained(WeightsFile(PACKAGED, "weights packaged with EthoPrism"), precision)
+    if weights not in (None, UNTRAINED):
+        return _trained(find_weights(NAME, weights), precision)
     return build_backbone(
         NAME,
         NANO,

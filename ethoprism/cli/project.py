@@ -14,7 +14,9 @@ from ethoprism.cli.common import ProjectFolder, app, open_project, split_names
 def init(
     folder: Annotated[Path, typer.Argument(help="Folder of the new project.")],
     backbone: Annotated[str, typer.Option(help="Name of the backbone.")] = "prism-nano",
-    weights: Annotated[str, typer.Option(help="Checkpoint file of your own.")] = "",
+    weights: Annotated[
+        str, typer.Option(help="Checkpoint file of your own; for prism-nano also: untrained.")
+    ] = "",
     behaviours: Annotated[str, typer.Option(help="Names, separated by commas.")] = "",
     exclusive: Annotated[
         list[str] | None,
@@ -31,12 +33,13 @@ def init(
     """Make a project."""
     from ethoprism import console, registry
     from ethoprism.backbones.engine import check_precision, precisions
+    from ethoprism.backbones.nano import NAME, UNTRAINED
     from ethoprism.errors import InputError
     from ethoprism.ethogram import Ethogram
     from ethoprism.project import Project, Settings
 
     check_precision(precision, backbone, precisions(registry.load("backbones", backbone)))
-    if weights:
+    if weights and (backbone, weights) != (NAME, UNTRAINED):
         if not Path(weights).is_file():
             raise InputError(f"There is no checkpoint at {weights}")
         weights = str(Path(weights).resolve())

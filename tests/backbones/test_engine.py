@@ -83,8 +83,8 @@ def test_openvino_equals_jax_in_every_way_to_call_it(
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_nano_stays_near_to_float32(openvino: OpenVinoEngine, precision: str):
-    exact = prism_nano()
-    coarse = prism_nano(precision=precision)
+    exact = prism_nano("untrained")
+    coarse = prism_nano("untrained", precision=precision)
     frames = frames_of(NANO, 8)
     padding = np.zeros((1, NANO.frames), bool)
     wanted = np.asarray(exact.temporal(windows_of(exact.spatial(frames), 1), padding))

@@ -37,9 +37,7 @@ def parameters(layout: dict[str, tuple[int, ...]]) -> Parameters:
 
 @pytest.fixture(scope="module")
 def backbone() -> VideoPrismBackbone:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(nano, "PACKAGED", Path("nowhere.safetensors"))
-        return prism_nano()
+    return prism_nano("untrained")
 
 
 def test_the_card_says_untrained(backbone: VideoPrismBackbone):
@@ -144,9 +142,7 @@ def test_bfloat16_is_near_to_float32(backbone: VideoPrismBackbone):
 
     So rounding that is small beside a frame's tokens grows in time.
     """
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(nano, "PACKAGED", Path("nowhere.safetensors"))
-        narrow = prism_nano(precision="bfloat16")
+    narrow = prism_nano("untrained", precision="bfloat16")
     frames = np.random.default_rng(0).integers(0, 256, (8, 18, 18, 3), np.uint8)
     frames = frames.repeat(8, axis=1).repeat(8, axis=2)
     padding = np.zeros((1, 8), bool)
