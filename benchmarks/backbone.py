@@ -9,7 +9,8 @@ saw neither it nor a window near it. Views: a square of two body lengths that fo
 of four (``wide``), and whole frames. Intervals (80 %) resample the ten blocks.
 
 On the arena the same descriptors are learnt from 1, 5, 20 and 100 bouts of each behaviour, and the
-F1 of each is measured on recordings of other seeds, in other random appearances; mean and range
+F1 of each is measured on recordings of other seeds. All of these recordings have bodies, floors,
+lenses, light and frame rates from ranges that pre-training never draws (`HELD_OUT`); mean and range
 over the seeds by which the bouts are drawn.
 
 ``--weights`` is a checkpoint of `prism-nano`; without it the packaged weights are measured, if any.
@@ -33,6 +34,7 @@ import flies
 import numpy as np
 import subject_crops
 from backbone_data import (
+    ARENA_VERSION,
     FLY_BEHAVIOURS,
     FRAMES,
     HOP,
@@ -310,7 +312,7 @@ def _with_probe(
 def _on_arena(contender: Contender, options: argparse.Namespace) -> dict[str, Any]:
     amount = QUICK if options.quick else ArenaSize()
     train, test = arena_windows(options.cache, contender.size, amount)
-    kept = f"arena-{'quick' if options.quick else 'full'}"
+    kept = f"arena{ARENA_VERSION}-{'quick' if options.quick else 'full'}"
     x = _cached(contender, train, f"{kept}-train", options.cache)
     z = _cached(contender, test, f"{kept}-test", options.cache)
     shots = [n for n in SHOTS if n <= amount.bouts]

@@ -37,7 +37,20 @@ FLY_BEHAVIOURS = {
 MARGINS = {"crop": 2.0, "wide": 4.0}
 """Side of the square that follows the male, in body lengths, of each view but the whole frame."""
 MARGIN = 2.0
-ARENA_VERSION = 2
+ARENA_VERSION = 3
+HELD_OUT: dict[str, tuple[tuple[float, float], ...]] = {
+    "body_cm": ((5.6, 6.7), (9.8, 11.5)),
+    "body_girth": ((0.71, 0.83), (1.24, 1.39)),
+    "tail_length": ((0.3, 0.55), (1.06, 1.3)),
+    "floor_grain_px": ((4.6, 9.0),),
+    "bedding_chips": ((850, 1600),),
+    "softness_px": ((2.35, 3.0),),
+    "vignette": ((0.45, 0.65),),
+    "light_slope": ((0.3, 0.45),),
+    "frame_rate": ((12.0, 14.0), (32.0, 40.0)),
+}
+"""Ranges from which `held_out_look` draws. Clips for pre-training, which are cut from the arena in
+`Appearance.random`, have values outside of all of them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,8 +137,8 @@ QUICK = ArenaSize(train=3, test=1, seconds=40.0, test_seconds=20.0, bouts=20, pe
 def arena_windows(cache: Path, size: int, amount: ArenaSize) -> tuple[Windows, Windows]:
     """Windows inside of bouts to learn from, and regular ones of other recordings to be tested on.
 
-    Each recording has its own random appearance. A training window's group is its bout, a test
-    window's its recording.
+    Each recording has its own random appearance, see `held_out_look`. A training window's group is
+    its bout, a test window's its recording.
     """
     text = json.dumps([ARENA_VERSION, size, vars(amount)], sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()[:12]
@@ -159,8 +172,33 @@ def _write_arena(path: Path, part: str, size: int, amount: ArenaSize) -> None:
 
 
 def _truth(seed: int, seconds: float) -> ArenaTruth:
-    look = Appearance.random(np.random.default_rng([seed, 9]), height=256, width=256)
+    look = held_out_look(np.random.default_rng([seed, 9]))
     return simulate(seed, round(seconds * look.frame_rate), appearance=look)
+
+
+def held_out_look(rng: np.random.Generator) -> Appearance:
+    """An appearance unlike all that pre-training draws in bodies, floor, lens, light and rate.
+
+    Colours, the arena's shape and size, shadows and noise are drawn as there.
+    """
+
+    def one(name: str) -> float:
+        ranges = HELD_OUT[name]
+        return float(rng.uniform(*ranges[int(rng.integers(len(ranges)))]))
+
+    body, ratio = one("body_cm"), float(rng.uniform(0.96, 1.04))
+    low, high = next(r for r in HELD_OUT["body_cm"] if r[0] <= body <= r[1])
+    return Appearance.random(
+        rng,
+        height=256,
+        width=256,
+        arena_cm=float(rng.uniform(36.0, 50.0)),
+        body_cm=(body, float(np.clip(body * ratio, low, high))),
+        body_girth=(one("body_girth"), one("body_girth")),
+        bedding_chips=round(one("bedding_chips")),
+        **{n: one(n) for n in ("tail_length", "floor_grain_px", "softness_px", "vignette")},
+        **{n: one(n) for n in ("light_slope", "frame_rate")},
+    )
 
 
 def _in_bouts(truths: Sequence[ArenaTruth], amount: ArenaSize) -> list[tuple[int, int, int, int]]:

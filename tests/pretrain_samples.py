@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -40,7 +42,11 @@ def parameters(seed: int = 0) -> dict[str, np.ndarray]:
 
 def store(folder: Path, n: int = 12, seed: int = 0) -> ClipStore:
     """Clips of a bright square that moves right on a dark ground, or left, with a caption."""
-    task = write_clips(folder, _clips(n, seed), n, patch=6)
+    return finished(write_clips(folder, _clips(n, seed), n, patch=6))
+
+
+def finished(task: Generator[Any, None, Any]) -> Any:
+    """What a task returns at its end."""
     while True:
         try:
             next(task)

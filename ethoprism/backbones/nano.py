@@ -31,7 +31,8 @@ import numpy as np
 from ethoprism.backbones.encoder import NANO
 from ethoprism.backbones.releases import WeightsFile, find_weights
 from ethoprism.backbones.videoprism import VideoPrismBackbone, build_backbone
-from ethoprism.backbones.weights import Layout, read_parameters
+from ethoprism.backbones.weights import Layout, read_made_by, read_parameters
+from ethoprism.errors import WeightsError
 
 NAME = "prism-nano"
 PACKAGED = Path(__file__).parent / "data" / "prism_nano.safetensors"
@@ -59,9 +60,17 @@ def prism_nano(weights: str | None = None, *, precision: str = "float32") -> Vid
     precision
         See `videoprism.build_backbone`.
     """
-    if weights is None and PACKAGED.is_file():
-        return _trained(WeightsFile(PACKAGED, "weights packaged with EthoPrism"), precision)
-    if weights not in (None, UNTRAINED):
+    if weights is None:
+        if not PACKAGED.is_file():
+            raise WeightsError(
+                f"{NAME} is not whole in this installation",
+                expected=str(PACKAGED),
+                remedy="Install EthoPrism again, or pass weights of your own as --weights PATH",
+            )
+        made_by = read_made_by(PACKAGED)
+        note = "weights packaged with EthoPrism"
+        return _trained(WeightsFile(PACKAGED, f"{note}; {made_by}" if made_by else note), precision)
+    if weights != UNTRAINED:
         return _trained(find_weights(NAME, weights), precision)
     return build_backbone(
         NAME,

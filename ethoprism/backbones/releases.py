@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 import platformdirs
 
+from ethoprism.backbones.weights import read_made_by
 from ethoprism.errors import StorageError, WeightsError
 from ethoprism.progress import Progress
 
@@ -100,7 +101,8 @@ def find_weights(
             raise WeightsError(
                 f"There is no checkpoint at {path}", remedy="Check the path given as --weights"
             )
-        return WeightsFile(path, f"weights from {path.name}, given by the user")
+        note, made_by = f"weights from {path.name}, given by the user", read_made_by(path)
+        return WeightsFile(path, f"{note}; {made_by}" if made_by else note)
     release = _release(name)
     folder = _folder(release, cache)
     found = _kept(release, folder) or _in_hub_cache(release)

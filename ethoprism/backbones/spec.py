@@ -28,7 +28,7 @@ Positions = tuple[int, ...]
 
 @dataclass(frozen=True)
 class BackboneCard:
-    """What identifies a backbone; all but the last two enter the key of the tokens."""
+    """What identifies a backbone; all but the last three enter the key of the tokens."""
 
     name: str
     weights_sha256: str
@@ -48,6 +48,8 @@ class BackboneCard:
     """Features of the embeddings of frames and windows; 0 if there are none (see `Embeds`)."""
     note: str = ""
     """What a reader should know, such as the source of the weights and their licence."""
+    single_frames: bool = False
+    """Whether frames do not see one another, so that one can be encoded without its neighbours."""
 
     @property
     def label(self) -> str:

@@ -82,7 +82,8 @@ class VideoPrismBackbone:
     def with_engine(self, engine: Engine) -> VideoPrismBackbone:
         """This backbone on another engine; parameters and card are the same."""
         other = copy.copy(self)
-        other._elsewhere = None if engine.name == "jax" else Compiled(engine)
+        weights = self._card.weights_sha256
+        other._elsewhere = None if engine.name == "jax" else Compiled(engine, weights)
         return other
 
     def engine_stamp(self) -> dict[str, str]:

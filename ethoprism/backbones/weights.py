@@ -20,7 +20,7 @@ from safetensors.numpy import save_file
 
 from ethoprism.backbones.layers import NormPolicy
 from ethoprism.errors import WeightsError
-from ethoprism.safety import ZIP_ERRORS, npz_headers
+from ethoprism.safety import ZIP_ERRORS, npz_headers, printable
 
 Names = Mapping[str, tuple[str, ...]]
 """Released key → where the parameter sits in the module."""
@@ -157,6 +157,8 @@ def video_text_names(norm: NormPolicy = "pre") -> Names:
 _FLOATS = {"float16", "float32"}
 _MOST_BYTES = 2**36  # of a checkpoint, unpacked
 _SURPLUS_SHOWN = 60
+_MADE_BY = "made_by"
+_MOST_SAID = 2000  # characters
 
 
 class Fingerprint:
@@ -272,7 +274,11 @@ def read_parameters(path: Path, layout: Layout) -> Iterator[tuple[str, np.ndarra
 
 
 def write_safetensors(
-    path: Path, parameters: Mapping[str, ArrayLike], *, half: bool = False
+    path: Path,
+    parameters: Mapping[str, ArrayLike],
+    *,
+    half: bool = False,
+    made_by: str = "",
 ) -> None:
     """Writes parameters under their released names, whole or not at all.
 
@@ -284,12 +290,32 @@ def write_safetensors(
         Released key → values.
     half
         Whether float16 is written instead of float32.
+    made_by
+        What `read_made_by` gives back: how the parameters came to be.
     """
     dtype = np.float16 if half else np.float32
     arrays = {key: np.ascontiguousarray(values, dtype) for key, values in parameters.items()}
     temporary = path.with_name(path.name + ".partial")
-    save_file(arrays, temporary)
+    save_file(arrays, temporary, {_MADE_BY: made_by} if made_by else None)
     temporary.replace(path)
+
+
+def read_made_by(path: Path) -> str:
+    """How the parameters of a file came to be, as whoever wrote it says; empty if it does not.
+
+    Raises
+    ------
+    WeightsError
+        The file can't be read.
+    """
+    try:
+        if _container(path) != "safetensors":
+            return ""
+        with safe_open(path, framework="numpy") as file:
+            said = (file.metadata() or {}).get(_MADE_BY, "")
+    except (OSError, ValueError, SafetensorError) as error:
+        raise _damaged(path, error) from error
+    return printable(said[:_MOST_SAID])
 
 
 def _container(path: Path) -> str:

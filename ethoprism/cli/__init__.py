@@ -28,6 +28,7 @@ from ethoprism.cli import reporting  # noqa: F401
 from ethoprism.cli import exploring  # noqa: F401
 from ethoprism.cli import searching  # noqa: F401
 from ethoprism.cli import pretraining  # noqa: F401
+from ethoprism.cli import pretraining_text  # noqa: F401
 from ethoprism.cli import doctor  # noqa: F401
 from ethoprism.cli import gui  # noqa: F401
 # isort: on

@@ -63,6 +63,8 @@ def introduce(card: Any) -> None:
     from ethoprism import console
 
     console.say(f"Backbone {card.label}, {card.frames} frames of {card.input_size} px")
+    if card.trained and card.note:
+        console.say(f"Its weights: {card.note}")
     warn_untrained(card.label, card.trained)
 
 

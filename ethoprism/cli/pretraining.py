@@ -12,6 +12,10 @@ from ethoprism.cli.common import ProjectFolder, app, group, open_project, requir
 commands = group("pretrain", "Train the small encoder from nothing.")
 
 Teacher = Annotated[str, typer.Option(help="A registered backbone that is imitated.")]
+Precision = Annotated[
+    str, typer.Option(help="Arithmetic of the teacher: float32, or bfloat16 where it can.")
+]
+Student = Annotated[str, typer.Option(help="The encoder that learns: prism-nano or prism-pico.")]
 Folder = Annotated[
     Path, typer.Option("--folder", help="Where clips, checkpoint and metrics are kept.")
 ]
@@ -26,10 +30,11 @@ Out = Annotated[Path, typer.Option("--out", "-o", help="The weights, .safetensor
 def distil_command(
     project: ProjectFolder,
     teacher: Teacher = "videoprism-base",
-    student: Annotated[str, typer.Option(help="The encoder that learns.")] = "prism-nano",
+    student: Student = "prism-nano",
     teacher_weights: Annotated[
         str | None, typer.Option(help="Checkpoint of the teacher; by default its own.")
     ] = None,
+    teacher_precision: Precision = "float32",
     weights: Annotated[
         Path | None, typer.Option(help="What the student starts from; untrained by default.")
     ] = None,
@@ -39,15 +44,21 @@ def distil_command(
     seed: Seed = 0,
 ) -> None:
     """Train a small encoder on a project's own recordings to say what a large one says."""
-    from ethoprism.pretrain.recipe import Recipe, distil_project
+    from ethoprism.pretrain.recipe import Recipe, distil_project, student_parameters
 
+    student_parameters(student, weights)  # what cannot be is said before a teacher is downloaded
     opened = open_project(project)
     require_recordings(opened)
     recipe = _recipe(Recipe(seed=seed), shorten)
     task = distil_project(
-        opened, _teacher(teacher, teacher_weights), recipe, folder, student=student, weights=weights
+        opened,
+        _teacher(teacher, teacher_weights, teacher_precision),
+        recipe,
+        folder,
+        student=student,
+        weights=weights,
     )
-    _finish(task, out)
+    _finish(task, folder, out, student)
 
 
 @commands.command("recipe")
@@ -57,6 +68,7 @@ def recipe_command(
     ] = None,
     dataset: Annotated[str, typer.Option(help="Data set that renders clips.")] = "arena",
     teacher: Teacher = "efficientnet-lite0",
+    teacher_precision: Precision = "float32",
     folder: Folder = Path("pretraining"),
     out: Out = Path("prism_nano.safetensors"),
     shorten: Shorten = 1.0,
@@ -66,31 +78,44 @@ def recipe_command(
     from ethoprism.pretrain.recipe import Recipe, train_from_scratch
 
     recipe = _recipe(Recipe(seed=seed), shorten)
-    _finish(train_from_scratch(dataset, video or [], _teacher(teacher, None), recipe, folder), out)
+    says = _teacher(teacher, None, teacher_precision)
+    task = train_from_scratch(dataset, video or [], says, recipe, folder)
+    _finish(task, folder, out, "prism-nano")
 
 
 def _recipe(recipe: Any, shorten: float) -> Any:
     return recipe if shorten == 1.0 else recipe.shortened(shorten)
 
 
-def _teacher(name: str, weights: str | None) -> Any:
-    from ethoprism import registry
-    from ethoprism.cli.common import warn_untrained
+def _teacher(name: str, weights: str | None, precision: str) -> Any:
+    from ethoprism import console, workflow
+    from ethoprism.cli.common import introduce
+    from ethoprism.project import Settings
 
-    teacher = registry.load("backbones", name)(weights)
-    warn_untrained(teacher.card.label, teacher.card.trained)
-    return teacher
+    settings = Settings(backbone=name, weights=weights or "", precision=precision)
+    console.follow(workflow.fetch_weights(settings), "Downloading")
+    teacher = workflow.load_backbone(settings)
+    introduce(teacher.card)
+    choice = workflow.choose_engine(teacher)
+    console.say(choice.text)
+    return choice.backbone
 
 
-def _finish(task: Any, out: Path) -> None:
+def _finish(task: Any, folder: Path, out: Path, student: str) -> None:
     from ethoprism import console
+    from ethoprism.backbones.weights import read_made_by
     from ethoprism.files import replacing
 
     out.parent.mkdir(parents=True, exist_ok=True)  # before the work, not after hours of it
-    made: Path = console.follow(task, "Training")
+    try:
+        made: Path = console.follow(task, "Training")
+    except KeyboardInterrupt:
+        console.note(f"What is finished lies in {folder}; the same command goes on from there.")
+        raise
     if made.resolve() != out.resolve():
         with replacing(out) as temporary:
             temporary.write_bytes(made.read_bytes())
     console.wrote(out)
-    use = f"ethoprism init PROJECT --backbone prism-nano --weights {out}"
+    console.say(f"Made so: {read_made_by(out)}")
+    use = f"ethoprism init PROJECT --backbone {student} --weights {out}"
     console.say(f"Use it in a new project: {use}")

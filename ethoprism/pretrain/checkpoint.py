@@ -16,6 +16,7 @@ from safetensors.numpy import load_file, save_file
 
 from ethoprism.backbones.weights import write_safetensors
 from ethoprism.errors import WeightsError
+from ethoprism.files import replacing
 from ethoprism.pretrain.student import Parameters
 
 HEAD = "head/"
@@ -85,10 +86,13 @@ def read_checkpoint(
         ) from error
 
 
-def write_student(path: Path, state: State) -> None:
-    """The running mean of the student's parameters, float16, under their released names."""
+def write_student(path: Path, state: State, made_by: str = "") -> None:
+    """The running mean of the student's parameters, float16, under their released names.
+
+    ``made_by`` says in the file what they were made of and by how many steps.
+    """
     student = {k: np.asarray(v) for k, v in state.average.items() if not k.startswith(HEAD)}
-    write_safetensors(path, student, half=True)
+    write_safetensors(path, student, half=True, made_by=made_by)
 
 
 def append_metrics(path: Path, row: Mapping[str, str | float]) -> None:
@@ -99,3 +103,30 @@ def append_metrics(path: Path, row: Mapping[str, str | float]) -> None:
         if new:
             writer.writeheader()
         writer.writerow(row)
+
+
+def cut_metrics(path: Path, done: Mapping[str, int]) -> None:
+    """Takes the lines of steps that will be done again out of a training's table.
+
+    A training that was killed has lines younger than its checkpoint, the last perhaps half written.
+
+    Parameters
+    ----------
+    path
+        The table; nothing happens if it is not there.
+    done
+        Steps that are done of each phase.
+    """
+    if not path.is_file():
+        return
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    kept = {}
+    for row in rows:
+        whole = row.keys() == set(METRICS) and None not in row.values()
+        if whole and int(row["step"]) < done.get(row["phase"], 0):
+            kept[row["phase"], row["step"]] = row
+    with replacing(path) as temporary, temporary.open("w", newline="") as file:
+        writer = csv.DictWriter(file, METRICS)
+        writer.writeheader()
+        writer.writerows(kept.values())

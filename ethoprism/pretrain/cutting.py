@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from ethoprism.backbones.preprocess import preprocess
 from ethoprism.crops import CropPath
 from ethoprism.errors import InputError
 from ethoprism.frame_source import FrameSource
@@ -165,16 +166,17 @@ def _cut(
 ) -> UInt8[np.ndarray, "size size 3"]:
     """A square of ``side`` px around a centre, turned by degrees, resized to ``size`` px."""
     cv2 = opencv()
-    scale = size / side
-    if scale < 0.7:  # an affine map alone would alias
-        shrunk = max(scale, 1e-3) * 1.4
-        frame = cv2.resize(frame, None, fx=shrunk, fy=shrunk, interpolation=cv2.INTER_AREA)
-        centre, scale = centre * shrunk, scale / shrunk
-    matrix = cv2.getRotationMatrix2D((float(centre[0]), float(centre[1])), angle, scale)
-    matrix[:, 2] += size / 2 - centre
-    return cv2.warpAffine(
-        frame, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
+    whole = max(round(side), 1)
+    middle = np.asarray(centre, np.float64)
+    if angle == 0.0:  # onto whole pixels, which are then taken as they are
+        middle = np.round(middle - whole / 2) + whole / 2
+    matrix = cv2.getRotationMatrix2D((float(middle[0]), float(middle[1])), angle, 1.0)
+    matrix[:, 2] += whole / 2 - middle
+    square = cv2.warpAffine(
+        frame, matrix, (whole, whole), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
     )
+    # The filter of extraction: what an encoder learns from is as sharp as what it will be shown.
+    return preprocess(square, size)
 
 
 def degraded(
@@ -247,16 +249,23 @@ def dataset_clips(name: str, *, seed: int) -> Iterator[Clip]:
 
 
 def project_clips(
-    project: Project, n: int, *, seed: int, cutting: Cutting | None = None
+    project: Project,
+    n: int,
+    *,
+    seed: int,
+    cutting: Cutting | None = None,
+    recordings: Sequence[str] = (),
 ) -> Iterator[Clip]:
-    """``n`` clips of each recording of a project; some follow its subjects, if it has tracks.
+    """``n`` clips of each recording of a project, or of those that are named.
+
+    Some follow its subjects, if it has tracks.
 
     Raises
     ------
     InputError
         If a recording is shorter than a clip, or OpenCV is not installed.
     """
-    for number, name in enumerate(project.recording_ids):
+    for number, name in enumerate(recordings or project.recording_ids):
         recording = project.recording(name)
         length = (
             float(np.median(np.diff(recording.frame_times)))

@@ -50,8 +50,8 @@ class Phase:
         ``cosine`` falls from the one to the other; ``constant`` stays.
     warmup
         Steps.
-    motion
-        Weight of the motion targets.
+    motion, teacher
+        Weights of the motion targets, and of what the teacher says.
     form
         See the module.
     """
@@ -66,6 +66,7 @@ class Phase:
     schedule: Literal["cosine", "constant"] = "cosine"
     warmup: int = 50
     motion: float = 1.0
+    teacher: float = 1.0
     form: Literal["direct", "decoded"] = "direct"
 
 
@@ -133,7 +134,7 @@ def losses(
         pooled = _cosine_distance(
             _head(parameters, "pooled", told.mean(axis=2), dtype), teacher.mean(axis=2)
         )
-    total, parts = token + pooled, {"token": token, "pooled": pooled}
+    total, parts = phase.teacher * (token + pooled), {"token": token, "pooled": pooled}
     if not phase.single:
         motion = jnp.arcsinh(batch["motion"] / jnp.asarray(_MOTION_SCALE))
         motion = jnp.take_along_axis(motion, visible[:, None, :, None], axis=2)

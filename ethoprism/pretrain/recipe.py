@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 import json
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ from flax import nnx
 
 from ethoprism.backbones.encoder import NANO, EncoderConfig, VideoPrismEncoder
 from ethoprism.backbones.nano import untrained_parameters
-from ethoprism.backbones.spec import Backbone
+from ethoprism.backbones.pico import PICO
+from ethoprism.backbones.spec import Backbone, BackboneCard
 from ethoprism.backbones.weights import (
     ENCODER_NAMES,
     Layout,
@@ -25,22 +26,26 @@ from ethoprism.backbones.weights import (
 from ethoprism.errors import InputError
 from ethoprism.files import write_json
 from ethoprism.pretrain.batches import Supply
-from ethoprism.pretrain.clips import Clip, ClipStore, write_clips
+from ethoprism.pretrain.clips import Clip, ClipStore, write_stores
 from ethoprism.pretrain.cutting import dataset_clips, file_clips, project_clips
 from ethoprism.pretrain.distil import Phase
 from ethoprism.pretrain.plot import plot_metrics
-from ethoprism.pretrain.targets import add_targets
+from ethoprism.pretrain.targets import add_targets, kept_basis
 from ethoprism.pretrain.train import train
 from ethoprism.progress import Progress
 from ethoprism.project import Project
 from ethoprism.recording import content_key
 from ethoprism.safety import read_json
 
-STUDENTS: Mapping[str, EncoderConfig] = {"prism-nano": NANO}
+STUDENTS: Mapping[str, EncoderConfig] = {"prism-nano": NANO, "prism-pico": PICO}
 
 FRAMES_FIRST = Phase("frames", 2000, 64, 32, single=True, schedule="constant")
 THEN_CLIPS = Phase("clips", 2500, 16, 22, rate=3e-4)
 """Two to three hours of two quiet cores, together."""
+
+_PER_STORE = 300
+"""Clips in one store: what an interruption of their making costs."""
+_MOST_SOURCES = 12
 
 PAPER = (Phase("clips", 20_000, 64, 22, rate=5e-4, last_rate=1e-5, warmup=500, form="decoded"),)
 """Stage 2 as the paper has it, but for its size; meant for GPUs."""
@@ -112,15 +117,38 @@ def distil_stores(
 ) -> Generator[Progress, None, Path]:
     """A student from stores of clips; returns the file of its weights.
 
-    Work that was interrupted goes on where it stopped, in the same folder.
+    Work that was interrupted goes on where it stopped, in the same folder. The file says what the
+    student was made of (`weights.read_made_by`).
     """
-    config = STUDENTS.get(student, NANO)
     start = student_parameters(student, weights)
-    yield from add_targets(teacher, stores, grid=config.grid)
+    config = STUDENTS[student]
+    folder.mkdir(parents=True, exist_ok=True)
+    basis = yield from kept_basis(folder / "basis.npz", teacher, stores, config.grid)
+    yield from add_targets(teacher, stores, grid=config.grid, basis=basis)
     supply = Supply(stores, config.grid, recipe.seed)
-    yield from train(config, supply, recipe.phases, start, folder)
+    made_by = history(stores, teacher.card, recipe, weights)
+    yield from train(config, supply, recipe.phases, start, folder, made_by=made_by)
     plot_metrics(folder / "metrics.csv", folder / "metrics.png")
     return folder / "student.safetensors"
+
+
+def history(
+    stores: Sequence[ClipStore], teacher: BackboneCard, recipe: Recipe, weights: Path | None
+) -> str:
+    """What a student is made of, in words; how many steps it took is added by `train`."""
+    counts: dict[str, int] = {}
+    for store in stores:
+        for source in store.sources:
+            counts[source] = counts.get(source, 0) + 1
+    named = [f"{n} of {source}" for source, n in list(counts.items())[:_MOST_SOURCES]]
+    if len(counts) > _MOST_SOURCES:
+        named.append(f"and more of {len(counts) - _MOST_SOURCES} others")
+    begin = "from untrained parameters" if weights is None else f"from {weights.name}"
+    return (
+        f"distilled by EthoPrism {version('ethoprism')} from {teacher.label}"
+        f" ({teacher.weights_sha256[:12]}), beginning {begin}, seed {recipe.seed}, on"
+        f" {sum(counts.values())} clips: {', '.join(named)}"
+    )
 
 
 def distil_project(
@@ -143,17 +171,21 @@ def distil_project(
     weights
         What the student starts from; by default untrained parameters.
     """
-    count = len(project.recording_ids)
-    if not count:
+    names = project.recording_ids
+    if not names:
         raise InputError("The project has no recordings", remedy="Run: ethoprism add PROJECT VIDEO")
     about = {"recordings": sorted(entry.content_key for entry in project.entries)}
     claim(folder, recipe, teacher, student_parameters(student, weights), about)
-    each = -(-recipe.clips // count)
-    store = yield from _stored(
-        folder / "clips", project_clips(project, each, seed=recipe.seed), each * count
-    )
+    each, stores = -(-recipe.clips // len(names)), []
+    for number, name in enumerate(names):
+
+        def stream(seed: int, name: str = name) -> Iterator[Clip]:
+            return project_clips(project, _PER_STORE, seed=seed, recordings=[name])
+
+        own = folder / "clips" / f"{number:04d}"
+        stores += yield from _stores(own, stream, each, recipe.seed + 1000 * number)
     return (
-        yield from distil_stores([store], teacher, recipe, folder, student=student, weights=weights)
+        yield from distil_stores(stores, teacher, recipe, folder, student=student, weights=weights)
     )
 
 
@@ -171,12 +203,19 @@ def train_from_scratch(
     """
     about = {"dataset": dataset, "recordings": sorted(map(content_key, files))}
     claim(folder, recipe, teacher, student_parameters("prism-nano"), about)
-    rendered = itertools.islice(dataset_clips(dataset, seed=recipe.seed), recipe.clips)
-    stores = [(yield from _stored(folder / "clips-rendered", rendered, recipe.clips))]
-    if files:
-        each = -(-recipe.clips // len(files))
-        cut = file_clips(files, each, seed=recipe.seed)
-        stores.append((yield from _stored(folder / "clips-recorded", cut, each * len(files))))
+
+    def rendered(seed: int) -> Iterator[Clip]:
+        return dataset_clips(dataset, seed=seed)
+
+    stores = yield from _stores(folder / "rendered", rendered, recipe.clips, recipe.seed)
+    each = -(-recipe.clips // max(len(files), 1))
+    for number, path in enumerate(files):
+
+        def stream(seed: int, path: Path = path) -> Iterator[Clip]:
+            return file_clips([path], _PER_STORE, seed=seed)
+
+        own = folder / "recorded" / f"{number:04d}"
+        stores += yield from _stores(own, stream, each, recipe.seed + 1000 * number)
     return (yield from distil_stores(stores, teacher, recipe, folder))
 
 
@@ -196,7 +235,8 @@ def claim(
     InputError
         If the folder holds another training, or one that does not say what it is.
     """
-    teacher_is = (teacher.card.name, teacher.card.weights_sha256)
+    card = teacher.card
+    teacher_is = (card.name, card.weights_sha256, card.precision)
     said = {**material, "recipe": asdict(recipe), "teacher": teacher_is}
     about = json.loads(json.dumps({**said, "student": fingerprint(start)}))
     file = folder / "training.json"
@@ -217,8 +257,8 @@ def claim(
     )
 
 
-def _stored(folder: Path, clips: Iterator[Clip], n: int) -> Generator[Progress, None, ClipStore]:
-    """The store in the folder, made if it is not there."""
-    if folder.is_dir():
-        return ClipStore.open(folder)
-    return (yield from write_clips(folder, clips, n))
+def _stores(
+    folder: Path, stream: Callable[[int], Iterator[Clip]], n: int, seed: int
+) -> Generator[Progress, None, list[ClipStore]]:
+    """Stores of at least ``n`` clips together, each made if it is not there."""
+    return (yield from write_stores(folder, stream, n, seed=seed, per_store=min(n, _PER_STORE)))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -15,7 +16,7 @@ from jaxtyping import Float, UInt8
 from ethoprism.backbones.preprocess import preprocess
 from ethoprism.backbones.spec import Backbone
 from ethoprism.errors import InputError
-from ethoprism.files import write_json
+from ethoprism.files import replacing, write_json
 from ethoprism.pretrain.clips import ClipStore
 from ethoprism.progress import Progress
 
@@ -70,30 +71,42 @@ def teacher_tokens(
 ) -> Float[np.ndarray, "n chosen tokens features"]:
     """A teacher's tokens of some frames of clips, averaged to ``grid`` × ``grid`` a frame.
 
-    The clip stands at the start of the teacher's window; what is left of the window is masked.
-    A clip longer than the window is an error.
+    A clip shorter than the teacher's window stands at its start, and the rest is masked. Of a
+    longer one, each chosen frame is seen in a window with as many frames before as after it, as far
+    as the clip goes. A teacher of single frames sees the chosen ones alone.
     """
     card = teacher.card
+    if card.single_frames:
+        tokens = _spatial(teacher, clips[:, list(chosen)])
+    else:
+        tokens = _in_windows(teacher, _spatial(teacher, clips), chosen)
+    return to_grid(tokens, card.grid, grid)
+
+
+def _spatial(teacher: Backbone, clips: np.ndarray) -> np.ndarray:
     n, frames = clips.shape[:2]
-    if frames > card.frames:
-        raise InputError(
-            f"The clips are longer than a window of {card.name}",
-            expected=f"at most {card.frames} frames",
-            found=f"{frames} frames",
-        )
-    single = card.name == "efficientnet-lite0"
-    seen = clips[:, list(chosen)] if single else clips
-    count = seen.shape[1]
-    flat = seen.reshape(n * count, *clips.shape[2:])
-    flat = np.stack([preprocess(frame, card.input_size) for frame in flat])
-    spatial = np.asarray(teacher.spatial(flat))
-    spatial = spatial.reshape(n, count, *spatial.shape[1:])
-    if not single:
-        padded = np.zeros((n, card.frames, *spatial.shape[2:]), np.float32)
-        padded[:, :count] = spatial
-        padding = np.broadcast_to(np.arange(card.frames) >= count, (n, card.frames))
-        spatial = np.asarray(teacher.temporal(padded, padding))[:, list(chosen)]
-    return to_grid(spatial, card.grid, grid)
+    flat = clips.reshape(n * frames, *clips.shape[2:])
+    flat = np.stack([preprocess(frame, teacher.card.input_size) for frame in flat])
+    spatial = np.asarray(teacher.spatial(flat), np.float32)
+    return spatial.reshape(n, frames, *spatial.shape[1:])
+
+
+def _in_windows(teacher: Backbone, spatial: np.ndarray, chosen: Sequence[int]) -> np.ndarray:
+    """Tokens of the chosen frames ``(n, chosen, tokens, features)``, see `teacher_tokens`."""
+    n, frames = spatial.shape[:2]
+    length = teacher.card.frames
+    windows: dict[int, np.ndarray] = {}
+    told = []
+    for frame in chosen:
+        start = int(np.clip(frame - length // 2, 0, max(frames - length, 0)))
+        if start not in windows:
+            seen = spatial[:, start : start + length]
+            window = np.zeros((n, length, *spatial.shape[2:]), np.float32)
+            window[:, : seen.shape[1]] = seen
+            padding = np.broadcast_to(np.arange(length) >= seen.shape[1], (n, length))
+            windows[start] = np.asarray(teacher.temporal(window, padding), np.float32)
+        told.append(windows[start][:, frame - start])
+    return np.stack(told, axis=1)
 
 
 def to_grid(
@@ -140,7 +153,7 @@ def add_targets(
         By default that of a sample of these stores.
     """
     if basis is None:
-        basis = store_basis(teacher, stores, grid, components, chosen)
+        basis = yield from store_basis(teacher, stores, grid, components, chosen)
     total, done = sum(map(len, stores)), 0
     for store in stores:
         path, about = store.folder / "teacher.npy", store.folder / "teacher.json"
@@ -150,6 +163,8 @@ def add_targets(
             "frames": list(chosen),
             "basis": [float(x) for x in basis.projection[:, 0]],
         }
+        if teacher.card.precision != "float32":
+            made_of["precision"] = teacher.card.precision
         if path.is_file() and about.is_file() and json.loads(about.read_text()) == made_of:
             done += len(store)
             continue
@@ -158,9 +173,9 @@ def add_targets(
         array = np.lib.format.open_memmap(temporary, "w+", np.float16, shape)
         for start in range(0, len(store), _CHUNK):
             clips = np.asarray(store.clips[start : start + _CHUNK])
-            array[start : start + _CHUNK] = basis(teacher_tokens(teacher, clips, chosen, grid))
+            array[start : start + _CHUNK] = basis(_told(teacher, clips, chosen, grid))
             done += len(clips)
-            yield Progress(done, total, f"what {teacher.card.label} says of {store.folder.name}")
+            yield Progress(done, total, f"clips, what {teacher.card.label} says of them")
         array.flush()
         temporary.replace(path)
         write_json(about, made_of)
@@ -172,13 +187,44 @@ def store_basis(
     grid: int,
     components: int = COMPONENTS,
     chosen: Sequence[int] = TEACHER_FRAMES,
-) -> Basis:
+) -> Generator[Progress, None, Basis]:
     """The basis of a sample of the clips of all stores."""
     share = max(1, _SAMPLE_CLIPS // len(stores))
-    tokens = []
-    for store in stores:
-        picked = np.unique(np.linspace(0, len(store) - 1, min(share, len(store))).astype(int))
-        clips = np.asarray(store.clips[picked])
-        parts = np.array_split(clips, -(-len(clips) // _CHUNK))
-        tokens += [teacher_tokens(teacher, part, chosen, grid) for part in parts]
+    tokens, done = [], 0
+    picked = [
+        np.unique(np.linspace(0, len(store) - 1, min(share, len(store))).astype(int))
+        for store in stores
+    ]
+    total = sum(map(len, picked))
+    for store, numbers in zip(stores, picked, strict=True):
+        for start in range(0, len(numbers), _CHUNK):
+            clips = np.asarray(store.clips[numbers[start : start + _CHUNK]])
+            tokens.append(_told(teacher, clips, chosen, grid))
+            done += len(clips)
+            yield Progress(done, total, f"clips, a sample of what {teacher.card.label} says")
     return fit_basis(np.concatenate(tokens), components)
+
+
+def kept_basis(
+    path: Path,
+    teacher: Backbone,
+    stores: Sequence[ClipStore],
+    grid: int,
+    chosen: Sequence[int] = TEACHER_FRAMES,
+) -> Generator[Progress, None, Basis]:
+    """The basis that lies at ``path``; it is made and put there if none does."""
+    if not path.is_file():
+        basis = yield from store_basis(teacher, stores, grid, chosen=chosen)
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            np.savez(file, mean=basis.mean, projection=basis.projection)
+    with np.load(path, allow_pickle=False) as kept:
+        return Basis(kept["mean"], kept["projection"])
+
+
+def _told(
+    teacher: Backbone, clips: np.ndarray, chosen: Sequence[int], grid: int
+) -> Float[np.ndarray, "n chosen tokens features"]:
+    """`teacher_tokens` of at most `_CHUNK` clips, always of as many: a shape is compiled once."""
+    n = len(clips)
+    filled = np.concatenate([clips, np.repeat(clips[-1:], _CHUNK - n, axis=0)])
+    return teacher_tokens(teacher, filled, chosen, grid)[:n]

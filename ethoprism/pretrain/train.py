@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +19,7 @@ from ethoprism.pretrain.batches import Batch, Supply
 from ethoprism.pretrain.checkpoint import (
     State,
     append_metrics,
+    cut_metrics,
     read_checkpoint,
     write_checkpoint,
     write_student,
@@ -29,7 +29,11 @@ from ethoprism.pretrain.student import Parameters
 from ethoprism.progress import LearningProgress
 
 AVERAGE = 0.995
-"""How much of the running mean of the parameters stays at each step."""
+"""How much of the running mean of the parameters stays at each step, at most.
+
+Early steps keep less, see `_stays`: the first parameters would make up a fourth of the result of a
+training of 270 steps, and the mean of two distant sets of parameters is worth less than either.
+"""
 _DECAY = 0.05
 
 Tree = TypeVar("Tree")
@@ -71,11 +75,13 @@ def train(
     *,
     dtype: str = "bfloat16",
     keep_every: float = 120.0,
+    made_by: str = "",
 ) -> Generator[LearningProgress]:
     """Trains, from the checkpoint in ``folder`` where there is one.
 
     Writes ``checkpoint.safetensors`` (all that a resume needs), ``metrics.csv`` and
-    ``student.safetensors`` (the running mean of the student, as it is used).
+    ``student.safetensors`` (the running mean of the student, as it is used). Closing the generator,
+    or an interruption, keeps the last whole step.
 
     Parameters
     ----------
@@ -85,14 +91,22 @@ def train(
         What operands of products are rounded to; parameters and sums are float32.
     keep_every
         Seconds between checkpoints.
+    made_by
+        What is said in the student's file of its teacher and its clips; steps are added.
     """
     folder.mkdir(parents=True, exist_ok=True)
     state = begin(config, start, supply, phases)
     checkpoint = folder / "checkpoint.safetensors"
     if checkpoint.is_file():
         state = read_checkpoint(checkpoint, state, lambda n: optimiser(phases[n]))
+    cut_metrics(folder / "metrics.csv", _steps_done(phases, state))
     total, kept_at = sum(phase.steps for phase in phases), time.monotonic()
     done = sum(phase.steps for phase in phases[: state.phase]) + state.step
+
+    def keep(state: State) -> None:
+        write_checkpoint(checkpoint, state)
+        write_student(folder / "student.safetensors", state, _history(made_by, phases, state))
+
     for number in range(state.phase, len(phases)):
         phase = phases[number]
         if number != state.phase or state.step == 0:
@@ -106,38 +120,49 @@ def train(
         )
         update = compiled_step(config, phase, supply.seen_frames, dtype)
         for step in range(state.step, phase.steps):
-            began = time.monotonic()
-            batch = supply.batch(step, phase.batch, phase.kept, single=phase.single)
-            arrays = on_device(batch, supply.seed, step)
-            parameters, average, moments, parts = update(
-                state.parameters, state.average, state.moments, arrays
-            )
-            state = State(number, step + 1, parameters, average, moments)
-            parts = {k: float(v) for k, v in parts.items()}  # waits for the step
-            seconds = time.monotonic() - began
-            done += 1
-            row = {"phase": phase.name, "step": step, **parts, "clips_per_s": phase.batch / seconds}
-            append_metrics(folder / "metrics.csv", row)
-            if time.monotonic() - kept_at > keep_every or step + 1 == phase.steps:
-                write_checkpoint(checkpoint, state)
-                write_student(folder / "student.safetensors", state)
-                kept_at = time.monotonic()
-            note = f"{phase.name}, {row['clips_per_s']:.0f} clips a second"
-            yield LearningProgress(done, total, note, loss=parts["loss"], scores=parts)
+            try:
+                began = time.monotonic()
+                following, parts = _following(state, update, supply, phase, _stays(done))
+                speed = phase.batch / (time.monotonic() - began)
+                row = {"phase": phase.name, "step": step, **parts, "clips_per_s": speed}
+                append_metrics(folder / "metrics.csv", row)
+                state, done = following, done + 1
+                if time.monotonic() - kept_at > keep_every or step + 1 == phase.steps:
+                    keep(state)
+                    kept_at = time.monotonic()
+                note = f"steps; {phase.name}, {speed:.1f} clips a second"
+                yield LearningProgress(done, total, note, loss=parts["loss"], scores=parts)
+            except (GeneratorExit, KeyboardInterrupt):
+                keep(state)
+                raise
+
+
+def _following(
+    state: State, update: Callable[..., Any], supply: Supply, phase: Phase, stays: float
+) -> tuple[State, dict[str, float]]:
+    """The state after one more step, and the parts of its loss."""
+    batch = supply.batch(state.step, phase.batch, phase.kept, single=phase.single)
+    arrays = on_device(batch, supply.seed, state.step)
+    parameters, average, moments, parts = update(
+        state.parameters, state.average, state.moments, arrays, np.float32(stays)
+    )
+    losses_of = {k: float(v) for k, v in parts.items()}  # waits for the step
+    return State(state.phase, state.step + 1, parameters, average, moments), losses_of
 
 
 def compiled_step(config: EncoderConfig, phase: Phase, seen_frames: tuple[int, ...], dtype: str):
     """One step: new parameters, their running mean, the optimiser's moments, the loss's parts."""
     transform = optimiser(phase)
 
-    @partial(jax.jit, donate_argnums=(2,))
-    def step(parameters, average, moments, batch):
+    # Nothing is donated: a step that is interrupted leaves the state before it whole.
+    @jax.jit
+    def step(parameters, average, moments, batch, stays=AVERAGE):
         gradient, parts = jax.grad(losses, has_aux=True)(
             parameters, config, phase, seen_frames, batch, dtype
         )
         updates, moments = transform.update(gradient, moments, parameters)
         parameters = optax.apply_updates(parameters, updates)
-        average = jax.tree.map(lambda a, p: AVERAGE * a + (1 - AVERAGE) * p, average, parameters)
+        average = jax.tree.map(lambda a, p: stays * a + (1 - stays) * p, average, parameters)
         return parameters, average, moments, parts
 
     return step
@@ -183,6 +208,24 @@ def everywhere(tree: Tree) -> Tree:
         return tree
     mesh = jax.sharding.Mesh(np.asarray(devices), ("clips",))
     return jax.device_put(tree, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec()))
+
+
+def _stays(done: int) -> float:
+    """How much of the running mean stays after so many steps of the whole training."""
+    return min(AVERAGE, (1 + done) / (10 + done))
+
+
+def _steps_done(phases: Sequence[Phase], state: State) -> dict[str, int]:
+    done = {phase.name: phase.steps for phase in phases[: state.phase]}
+    return done | {phases[state.phase].name: state.step}
+
+
+def _history(made_by: str, phases: Sequence[Phase], state: State) -> str:
+    done = _steps_done(phases, state)
+    steps = ", ".join(
+        f"{p.name} {done.get(p.name, 0)} of {p.steps} steps of {p.batch} clips" for p in phases
+    )
+    return f"{made_by or 'trained'}; {steps}"
 
 
 def _decays(parameters: Parameters) -> dict[str, bool]:

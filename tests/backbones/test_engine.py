@@ -20,6 +20,7 @@ from ethoprism.backbones.encoder import BASE, NANO, TINY, EncoderConfig
 from ethoprism.backbones.engine import (
     Compiled,
     Engine,
+    EngineError,
     JaxEngine,
     check_precision,
     engine_named,
@@ -32,7 +33,7 @@ from ethoprism.errors import InputError
 
 pytest.importorskip("openvino", reason="the extra cpu is not installed")
 
-from ethoprism.backbones.openvino_engine import OpenVinoEngine
+from ethoprism.backbones.openvino_engine import OpenVinoEngine, load_openvino
 from ethoprism.backbones.openvino_graph import UnknownOperationError
 
 
@@ -166,7 +167,7 @@ def test_each_shape_is_compiled_once():
     class Counting:
         name, version, count = "counting", "1", 0
 
-        def build(self, function: Any, parameters: Any, examples: Any) -> Any:
+        def build(self, function: Any, parameters: Any, examples: Any, identity: str = "") -> Any:
             self.count += 1
             return lambda *inputs: function(parameters, *inputs)
 
@@ -185,7 +186,7 @@ warnings.simplefilter("error")
 def never(*_): raise SystemExit("a process or a connection was started")
 os.fork = never
 socket.socket.connect = never
-from ethoprism.backbones.openvino_engine import OpenVinoEngine
+from ethoprism.backbones.openvino_engine import OpenVinoEngine, load_openvino
 import jax, jax.numpy as jnp, numpy as np
 example = jax.ShapeDtypeStruct((3,), jnp.float32)
 run = OpenVinoEngine().build(lambda p, x: p * x, np.float32(2), [example])
@@ -231,19 +232,31 @@ def test_a_real_trial_times_both(tmp_path: Path):
     assert all(seconds > 0 for seconds in choice.seconds.values())
 
 
-def test_an_engine_that_fails_here_is_passed_over(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    def fails(*_: object) -> None:
-        raise RuntimeError("this processor is not supported")
+class _BrokenCore:
+    """An OpenVINO that does not support this processor."""
 
-    monkeypatch.setattr(OpenVinoEngine, "build", fails)
+    def compile_model(self, *_: object) -> None:
+        raise RuntimeError("this processor\n is not supported")
+
+
+def test_an_engine_that_fails_here_is_passed_over(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    package = load_openvino()
+    monkeypatch.setattr(package, "Core", _BrokenCore)
     cache = tmp_path / "engines.json"
     assert on_engine(seeded_backbone(TINY), cache=cache).engine == "jax"
-    with pytest.raises(RuntimeError):  # who asks for it is told
+    explained = r"compile.*Found this processor is not supported\. .*--engine jax"
+    with pytest.raises(EngineError, match=explained):  # who asks for it is told
         on_engine(seeded_backbone(TINY), "openvino").backbone.spatial(
             np.zeros((1, 24, 24, 3), np.uint8)
         )
-    monkeypatch.setattr(OpenVinoEngine, "__init__", fails)
+
+    def fails() -> None:
+        raise RuntimeError("a library is missing")
+
+    monkeypatch.setattr(package, "Core", fails)
     assert on_engine(seeded_backbone(TINY), cache=tmp_path / "other.json").engine == "jax"
+    with pytest.raises(EngineError, match=r"be started.*a library is missing.*--engine jax"):
+        on_engine(seeded_backbone(TINY), "openvino")
 
 
 def test_auto_on_an_accelerator_is_jax(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):

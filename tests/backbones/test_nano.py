@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from ethoprism.backbones.encoder import NANO
 from ethoprism.backbones.nano import prism_nano, untrained_parameters
 from ethoprism.backbones.spec import Backbone
 from ethoprism.backbones.videoprism import VideoPrismBackbone
-from ethoprism.backbones.weights import fingerprint, write_safetensors
+from ethoprism.backbones.weights import fingerprint, read_parameters, write_safetensors
 from ethoprism.errors import WeightsError
 
 Parameters = dict[str, np.ndarray]
@@ -23,6 +24,9 @@ TINY_FILE = GOLDEN / "tiny_encoder_repeated.npz"
 
 SHA256 = "e826ed39ec1f65002298f28af08664ee577ca1b8ad3195b0310dcd1bf63c675e"
 """Of the untrained parameters, on every machine: projects' tokens are stored under it."""
+
+PACKAGED_SHA256 = "10039bc817cde3d2fb3ff685740882b166a357a41415f78b592b44d4a0b4e939"
+"""Of the packaged parameters: projects' tokens are stored under it."""
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +88,28 @@ def test_packaged_weights_are_called_trained(
     assert "packaged" in card.note
     rounded = {k: v.astype(np.float16).astype(np.float32) for k, v in parameters.items()}
     assert card.weights_sha256 == fingerprint(rounded) != SHA256
+
+
+def test_the_weights_in_the_package_are_trained_and_small_enough_for_it():
+    card = prism_nano().card
+    assert card.trained and card.label == "prism-nano"
+    assert "efficientnet-lite0" in card.note and "steps" in card.note
+    assert card.weights_sha256 == PACKAGED_SHA256
+    assert nano.PACKAGED.stat().st_size < 12e6
+    assert not list(card_problems(nano.PACKAGED))
+
+
+def card_problems(path: Path) -> Iterator[str]:
+    """Parameters that no training leaves behind."""
+    for name, values in read_parameters(path, encoder_layout(NANO)):
+        if not np.isfinite(values).all() or (values.size > 1000 and values.std() == 0):
+            yield name
+
+
+def test_an_installation_without_them_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(nano, "PACKAGED", tmp_path / "nowhere.safetensors")
+    with pytest.raises(WeightsError, match="not whole in this installation"):
+        prism_nano()
 
 
 def test_the_users_weights_go_before_the_packaged_ones(

@@ -14,17 +14,33 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
-from pretrain_samples import TINY, PatchTeacher, parameters, store
+from pretrain_samples import TINY, PatchTeacher, finished, parameters, store
 
 from ethoprism.backbones.encoder import NANO
-from ethoprism.backbones.weights import read_parameters
+from ethoprism.backbones.pico import PICO
+from ethoprism.backbones.releases import find_weights
+from ethoprism.backbones.spec import BackboneCard
+from ethoprism.backbones.weights import read_made_by, read_parameters
 from ethoprism.errors import InputError, WeightsError
 from ethoprism.pretrain.batches import Supply, flipped
+from ethoprism.pretrain.checkpoint import append_metrics, cut_metrics
 from ethoprism.pretrain.distil import Phase, losses
 from ethoprism.pretrain.plot import plot_metrics
-from ethoprism.pretrain.recipe import Recipe, claim, layout_of, student_parameters
-from ethoprism.pretrain.targets import add_targets, fit_basis, to_grid
-from ethoprism.pretrain.train import begin, compiled_step, on_device, train
+from ethoprism.pretrain.recipe import (
+    Recipe,
+    claim,
+    history,
+    layout_of,
+    student_parameters,
+)
+from ethoprism.pretrain.targets import (
+    add_targets,
+    fit_basis,
+    kept_basis,
+    teacher_tokens,
+    to_grid,
+)
+from ethoprism.pretrain.train import AVERAGE, _stays, begin, compiled_step, on_device, train
 
 PHASES = (
     Phase("frames", 4, 4, 8, single=True, schedule="constant", warmup=2),
@@ -45,10 +61,11 @@ def supply(tmp_path: Path) -> Supply:
 def test_targets_are_the_teachers_tokens_in_few_components(supply: Supply):
     assert supply.teacher[0].shape == (12, 2, 16, 5)
     assert supply.seen_frames == (1, 3)
-    again = list(
-        add_targets(PatchTeacher(), supply.stores, grid=4, components=5, chosen=(1, 3))  # type: ignore[arg-type]
-    )
-    assert not again  # they are there already
+    file = supply.stores[0].folder / "teacher.npy"
+    before = file.stat().st_mtime_ns
+    for _ in add_targets(PatchTeacher(), supply.stores, grid=4, components=5, chosen=(1, 3)):  # type: ignore[arg-type]
+        pass
+    assert file.stat().st_mtime_ns == before  # they are there already
 
 
 def test_a_basis_keeps_what_varies_and_nothing_of_the_mean():
@@ -217,9 +234,10 @@ def test_a_recipe_is_shortened_and_a_student_must_be_known():
     with pytest.raises(InputError, match="shortened"):
         Recipe().shortened(2.0)
     with pytest.raises(InputError, match="No student"):
-        student_parameters("prism-pico")
-    found = {k: v.shape for k, v in student_parameters("prism-nano").items()}
-    assert found == dict(layout_of(NANO))
+        student_parameters("prism-femto")
+    for name, config in (("prism-nano", NANO), ("prism-pico", PICO)):
+        found = {k: v.shape for k, v in student_parameters(name).items()}
+        assert found == dict(layout_of(config))
 
 
 def test_a_folder_serves_one_training(tmp_path: Path):
@@ -243,3 +261,147 @@ def test_a_folder_serves_one_training(tmp_path: Path):
     (tmp_path / "g" / "checkpoint.safetensors").write_bytes(b"of something")
     with pytest.raises(InputError, match="none that says"):
         claim(tmp_path / "g", recipe, teacher, start, material)
+
+
+class ShortTeacher(PatchTeacher):
+    """Looks at two frames at a time and says which place in the window each has."""
+
+    card = BackboneCard("short-teacher", "0" * 64, 2, 24, 4, 6, "float32", True)
+
+    def temporal(self, tokens, padding):
+        assert tokens.shape[1] == 2
+        assert not np.asarray(padding).any()
+        return jnp.asarray(tokens) + jnp.arange(2.0)[None, :, None, None]
+
+
+class LongTeacher(PatchTeacher):
+    """Looks at six frames."""
+
+    card = BackboneCard("long-teacher", "0" * 64, 6, 24, 4, 6, "float32", True)
+
+    def temporal(self, tokens, padding):
+        assert tokens.shape[1] == 6
+        np.testing.assert_array_equal(np.asarray(padding)[0], [False] * 4 + [True] * 2)
+        assert not np.asarray(tokens)[:, 4:].any()
+        return jnp.asarray(tokens)
+
+
+def test_a_teachers_window_may_be_shorter_or_longer_than_the_clips():
+    clips = np.random.default_rng(0).integers(0, 256, (2, 4, 24, 24, 3), np.uint8)
+    alone = np.asarray(PatchTeacher().spatial(clips.reshape(8, 24, 24, 3))).reshape(2, 4, 16, 6)
+    short: Any = ShortTeacher()
+    found = teacher_tokens(short, clips, (0, 2, 3), 4)
+    # Frame 0 is the first of its window; of the others the windows start one before.
+    places = np.array([0.0, 1.0, 1.0])[None, :, None, None]
+    np.testing.assert_allclose(found, alone[:, [0, 2, 3]] + places, atol=1e-6)
+    long: Any = LongTeacher()
+    np.testing.assert_allclose(teacher_tokens(long, clips, (1, 3), 4), alone[:, [1, 3]], atol=1e-6)
+
+
+def test_a_teacher_of_single_frames_is_asked_about_the_chosen_ones_alone():
+    class Single(PatchTeacher):
+        card = replace(PatchTeacher.card, single_frames=True)
+        asked = 0
+
+        def spatial(self, frames):
+            self.asked += len(frames)
+            return super().spatial(frames)
+
+        def temporal(self, tokens, padding):
+            raise AssertionError("frames do not see one another")
+
+    teacher: Any = Single()
+    clips = np.random.default_rng(0).integers(0, 256, (3, 4, 24, 24, 3), np.uint8)
+    assert teacher_tokens(teacher, clips, (1, 3), 4).shape == (3, 2, 16, 6)
+    assert teacher.asked == 6
+
+
+def test_a_basis_is_kept_and_not_made_again(supply: Supply, tmp_path: Path):
+    teacher: Any = PatchTeacher()
+    path = tmp_path / "basis.npz"
+    made = finished(kept_basis(path, teacher, supply.stores, 4, (1, 3)))
+    task = kept_basis(path, teacher, supply.stores, 4, (1, 3))
+    with pytest.raises(StopIteration) as again:
+        next(task)  # no progress: nothing is asked
+    np.testing.assert_array_equal(again.value.value.projection, made.projection)
+
+
+def test_a_training_that_was_killed_has_each_step_once_in_its_table(supply: Supply, tmp_path: Path):
+    whole = _run(supply, tmp_path / "whole")
+    folder = tmp_path / "killed"
+    _run(supply, folder, stop=5)
+    checkpoint = (folder / "checkpoint.safetensors").read_bytes()
+    _run(supply, folder, stop=3)
+    # Killed: the checkpoint is three steps older than the table, whose last line is torn.
+    (folder / "checkpoint.safetensors").write_bytes(checkpoint)
+    with (folder / "metrics.csv").open("a") as file:
+        file.write("clips,4,0.3")
+    assert _run(supply, folder) == whole[5:]
+    table = pd.read_csv(folder / "metrics.csv")
+    assert table["loss"].tolist() == whole
+    assert list(zip(table["phase"], table["step"], strict=True)) == [
+        *(("frames", n) for n in range(4)),
+        *(("clips", n) for n in range(5)),
+    ]
+
+
+def test_a_training_without_a_checkpoint_begins_its_table_anew(tmp_path: Path):
+    path = tmp_path / "metrics.csv"
+    cut_metrics(path, {"frames": 0})
+    assert not path.exists()
+    append_metrics(path, {"phase": "frames", "step": 0, "loss": 1.0, "clips_per_s": 3.0})
+    append_metrics(path, {"phase": "frames", "step": 1, "loss": 0.5, "clips_per_s": 3.0})
+    cut_metrics(path, {"frames": 1})
+    assert pd.read_csv(path)["step"].tolist() == [0]
+    cut_metrics(path, {"frames": 0})
+    assert len(pd.read_csv(path)) == 0
+
+
+def test_closing_or_interrupting_keeps_the_last_whole_step(
+    supply: Supply, tmp_path: Path, monkeypatch
+):
+    phases = (replace(PHASES[1], steps=6),)
+    whole = _run(supply, tmp_path / "whole", phases)
+    task = train(TINY, supply, phases, parameters(), tmp_path / "a", dtype="float32")
+    found = [next(task).loss, next(task).loss]
+    task.close()
+    task = train(TINY, supply, phases, parameters(), tmp_path / "a", dtype="float32")
+    found.append(next(task).loss)
+    batch = supply.batch
+
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(supply, "batch", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        next(task)
+    monkeypatch.setattr(supply, "batch", batch)
+    found += [
+        p.loss for p in train(TINY, supply, phases, parameters(), tmp_path / "a", dtype="float32")
+    ]
+    assert found == whole
+
+
+def test_a_students_file_says_what_it_was_made_of(supply: Supply, tmp_path: Path):
+    teacher: Any = PatchTeacher()
+    said = history(supply.stores, teacher.card, Recipe(seed=7), None)
+    phases = (replace(PHASES[1], steps=3),)
+    task = train(TINY, supply, phases, parameters(), tmp_path, dtype="float32", made_by=said)
+    next(task)
+    task.close()
+    student = tmp_path / "student.safetensors"
+    expected = "patch-teacher (000000000000), beginning from untrained parameters, seed 7, on 12"
+    assert expected in read_made_by(student)
+    assert read_made_by(student).endswith("12 of square; clips 1 of 3 steps of 4 clips")
+    for _ in train(TINY, supply, phases, parameters(), tmp_path, dtype="float32", made_by=said):
+        pass
+    note = find_weights("prism-nano", str(student)).note
+    assert note == f"weights from student.safetensors, given by the user; {read_made_by(student)}"
+    assert note.endswith("clips 3 of 3 steps of 4 clips")
+
+
+def test_a_short_training_is_not_averaged_with_its_beginning():
+    """Share of the first parameters in the running mean after so many steps."""
+    shares = np.cumprod([_stays(done) for done in range(3000)])
+    assert shares[20] < 1e-4
+    assert _stays(2999) == AVERAGE
