@@ -193,7 +193,7 @@ class _Model:
     def _part(self, part: str, parameters: Parameters) -> Any:
         graph, abstract, names = self._parts[part]
         flat = dict(nnx.to_flat_state(abstract))
-        filled = {path: flat[path].replace(parameters[name]) for name, path in names.items()}
+        filled: Any = {path: flat[path].replace(parameters[name]) for name, path in names.items()}
         return nnx.merge(graph, nnx.from_flat_state(filled))
 
     def clips(self, parameters: Parameters, tokens: Array) -> Array:
