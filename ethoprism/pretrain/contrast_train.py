@@ -189,6 +189,9 @@ class _Model:
             graph, own = nnx.split(getattr(module, part))
             within = {k: path[1:] for k, path in names.items() if path[0] == part}
             self._parts[part] = (graph, own, within)
+        # Compiled once, however often clips that were held out are looked at.
+        self.embed_clips, self.embed_texts = jax.jit(self.clips), jax.jit(self.texts)
+        self.encode_clips = jax.jit(partial(self.tokens, visible=None))
 
     def _part(self, part: str, parameters: Parameters) -> Any:
         graph, abstract, names = self._parts[part]
@@ -261,8 +264,6 @@ def held_out(model: _Model, parameters: Parameters, supply: _Supply) -> dict[str
     sentences of the data set's clips that were held out: of whole captions, and of captions
     without colours; and what guessing would reach.
     """
-    embed_clips, embed_texts = jax.jit(model.clips), jax.jit(model.texts)
-    encode_clips = jax.jit(partial(model.tokens, visible=None))
     sums = {"whole": 0.0, "chance_whole": 0.0, "colourless": 0.0, "chance_colourless": 0.0}
     total = 0
     for number, one in enumerate(supply.data):
@@ -274,8 +275,8 @@ def held_out(model: _Model, parameters: Parameters, supply: _Supply) -> dict[str
                 tokens = jnp.asarray(np.stack([views[0] for views in kept]))
             else:
                 clips = one.frames(picked).astype(np.float32) / 255.0
-                tokens = encode_clips(parameters, jnp.asarray(clips))
-            rows.append(np.asarray(embed_clips(parameters, tokens)))
+                tokens = model.encode_clips(parameters, jnp.asarray(clips))
+            rows.append(np.asarray(model.embed_clips(parameters, tokens)))
         if not rows:
             continue
         clips = np.concatenate(rows)[: len(one.held_out)]
@@ -283,7 +284,7 @@ def held_out(model: _Model, parameters: Parameters, supply: _Supply) -> dict[str
         for degree in ("whole", "colourless"):
             captions = [reduced(one.captions[i], degree) for i in one.held_out]
             known = sorted(set(captions))
-            texts = _embedded(known, supply.tokenizer, partial(embed_texts, parameters))
+            texts = _embedded(known, supply.tokenizer, partial(model.embed_texts, parameters))
             own = np.asarray([known.index(caption) for caption in captions])
             sums[degree] += len(clips) * retrieved(clips, texts, own)
             sums[f"chance_{degree}"] += len(clips) / len(known)

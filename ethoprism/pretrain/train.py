@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -150,6 +151,7 @@ def _following(
     return State(state.phase, state.step + 1, parameters, average, moments), losses_of
 
 
+@lru_cache(maxsize=8)  # compiling takes longer than a short training
 def compiled_step(config: EncoderConfig, phase: Phase, seen_frames: tuple[int, ...], dtype: str):
     """One step: new parameters, their running mean, the optimiser's moments, the loss's parts."""
     transform = optimiser(phase)

@@ -1,11 +1,13 @@
 """A minute of training from nothing: the loss falls, and a probe tells more than it did before.
 
-The task is one that an untrained encoder hardly does: which of four ways an animal goes, told from
-the mean of a clip's tokens. The ways look alike in every single frame.
+It starts from the plain initialisation. `prism-nano`'s own, untrained, is made to show motion, and
+a minute does not make it better. The probe tells how much each patch moves from the patch's token;
+it is measured on clips that neither the training nor the probe saw.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,18 +16,19 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
+from flax import nnx
 from pretrain_samples import finished
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from ethoprism.backbones.encoder import EncoderConfig
-from ethoprism.backbones.nano import untrained_parameters
+from ethoprism.backbones.encoder import EncoderConfig, VideoPrismEncoder
 from ethoprism.backbones.spec import BackboneCard
-from ethoprism.backbones.weights import read_parameters
+from ethoprism.backbones.weights import ENCODER_NAMES, named_parameters, read_parameters
 from ethoprism.pretrain.batches import Supply
 from ethoprism.pretrain.clips import Clip, write_clips
 from ethoprism.pretrain.distil import Phase
+from ethoprism.pretrain.flow import patch_motion
 from ethoprism.pretrain.recipe import layout_of
 from ethoprism.pretrain.student import encode
 from ethoprism.pretrain.targets import add_targets
@@ -34,8 +37,8 @@ from ethoprism.pretrain.train import train
 SMALL = EncoderConfig(18, (8, 8, 8), 64, 2, 1, 4, 128, input_size=144)
 WAYS = ((0, 1), (0, -1), (1, 0), (-1, 0))
 PHASES = (
-    Phase("frames", 40, 16, 32, single=True, schedule="constant", rate=1e-3, warmup=5),
-    Phase("clips", 220, 16, 22, rate=2e-3, warmup=20),
+    Phase("frames", 30, 16, 32, single=True, schedule="constant", rate=1e-3, warmup=5),
+    Phase("clips", 150, 16, 22, rate=2e-3, warmup=20),
 )
 
 
@@ -53,7 +56,7 @@ class ColourTeacher:
         return jnp.asarray(tokens)
 
 
-def _drawn(n: int, seed: int) -> Iterator[tuple[np.ndarray, int]]:
+def _drawn(n: int, seed: int) -> Iterator[np.ndarray]:
     """Clips of a textured ellipse that goes one of four ways over a textured ground."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:144, :144].astype(np.float32)
@@ -73,31 +76,36 @@ def _drawn(n: int, seed: int) -> Iterator[tuple[np.ndarray, int]]:
             image = np.where(inside[..., None], coat + carried, ground + rough)
             image = image + rng.normal(0, 3, image.shape)
             frames[t] = np.clip(image, 0, 255).astype(np.uint8)
-        yield frames, way
+        yield frames
 
 
-def _told(named: dict[str, np.ndarray], learnt, unseen) -> float:
-    """Share of the unseen clips whose way is told from the mean of their tokens."""
+def _plain(seed: int) -> dict[str, np.ndarray]:
+    encoder = VideoPrismEncoder(SMALL, rngs=nnx.Rngs(seed))
+    return named_parameters(nnx.split(encoder)[1], ENCODER_NAMES)
+
+
+def _told(named: dict[str, np.ndarray], learnt: np.ndarray, unseen: np.ndarray) -> float:
+    """Share of the variance of the patches' motion (R²) that tokens of unseen clips tell."""
     parameters = {k: jnp.asarray(v) for k, v in named.items()}
-    tokens = jax.jit(lambda video: encode(parameters, SMALL, video).mean(axis=(1, 2)))
+    tokens = jax.jit(lambda video: encode(parameters, SMALL, video))
 
-    def described(clips):
-        parts = np.array_split(np.stack([c for c, _ in clips]), len(clips) // 20)
-        found = [np.asarray(tokens(part.astype(np.float32) / 255)) for part in parts]
-        return np.concatenate(found), np.array([way for _, way in clips])
+    def described(clips: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        found = [np.asarray(tokens(part / np.float32(255))) for part in np.split(clips, 4)]
+        moved = np.stack([patch_motion(clip)[..., 2] for clip in clips])
+        return np.concatenate(found).reshape(-1, SMALL.width), np.arcsinh(10 * moved).ravel()
 
     (x, known), (z, truth) = described(learnt), described(unseen)
-    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000))
-    return float(model.fit(x, known).score(z, truth))
+    model = make_pipeline(StandardScaler(), Ridge(10.0)).fit(x, known)
+    return float(model.score(z, truth))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [0])
-def test_a_minute_of_training_makes_a_probe_better(tmp_path: Path, seed: int):
-    clips = (Clip(frames, "drawn") for frames, _ in _drawn(240, 100 + seed))
-    made = finished(write_clips(tmp_path / "clips", clips, 240))
+def test_a_minute_of_training_makes_a_probe_better(tmp_path: Path):
+    seed = int(os.environ.get("ETHOPRISM_TEST_SEED", "0"))
+    clips = (Clip(frames, "drawn") for frames in _drawn(160, 100 + seed))
+    made = finished(write_clips(tmp_path / "clips", clips, 160))
     finished(add_targets(ColourTeacher(), [made], grid=8))  # type: ignore[arg-type]
-    start = dict(untrained_parameters(layout_of(SMALL)))
+    start = _plain(seed)
     for _ in train(SMALL, Supply([made], 8, seed), PHASES, start, tmp_path / "made"):
         pass
     rows = pd.read_csv(tmp_path / "made" / "metrics.csv")
@@ -105,8 +113,9 @@ def test_a_minute_of_training_makes_a_probe_better(tmp_path: Path, seed: int):
         course = rows.loc[rows["phase"] == name, part].to_numpy()
         assert course[-10:].mean() < 0.9 * course[:10].mean(), (name, part)
     trained = dict(read_parameters(tmp_path / "made" / "student.safetensors", layout_of(SMALL)))
-    learnt, unseen = list(_drawn(160, 200 + seed)), list(_drawn(200, 300 + seed))
-    before, after = _told(start, learnt, unseen), _told(trained, learnt, unseen)
-    print(f"seed {seed}: {before:.3f} untrained, {after:.3f} trained")
-    # Guessing gives 0.25; 200 clips have a standard error of 0.035.
-    assert after > before + 0.2
+    learnt = np.stack(list(_drawn(60, 200 + seed)))
+    for draw in (300, 400, 500):
+        unseen = np.stack(list(_drawn(40, draw + seed)))
+        before, after = _told(start, learnt, unseen), _told(trained, learnt, unseen)
+        print(f"seed {seed}, clips {draw}: R² {before:.3f} untrained, {after:.3f} trained")
+        assert after > before + 0.2
