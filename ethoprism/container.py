@@ -169,8 +169,8 @@ def truncation(path: Path) -> str:
     """A sentence that says where the file was cut off, or "" if it is whole as far as can be known.
 
     MP4 and QuickTime files are a row of boxes, AVI files of RIFF chunks, and a Matroska or WebM
-    file one segment; each states its length, which is compared with the file's. Other containers
-    (MPEG transport streams, FLV, raw streams) state none.
+    file one segment; each states its length, which is compared with the file's, and so does each
+    tag of an FLV file. Other containers (MPEG transport streams, raw streams) state none.
     """
     length = path.stat().st_size
     with path.open("rb") as file:
@@ -182,6 +182,8 @@ def truncation(path: Path) -> str:
             return _cut_matroska(file, length)
         if head[4:8] in _ISO_BOXES:
             return _cut_iso(file, length)
+        if head[:3] == b"FLV":
+            return _cut_flv(file, length)
     return ""
 
 
@@ -296,6 +298,23 @@ def _cut_matroska(file: BinaryIO, length: int) -> str:
         return ""
     end = file.tell() + size
     return f"the file ends {end - length} bytes before its segment does" if end > length else ""
+
+
+def _cut_flv(file: BinaryIO, length: int) -> str:
+    """Where a row of FLV tags breaks off (Adobe Flash Video File Format 10.1, annex E).
+
+    FFmpeg reads a tag whose header is cut as the end of the file.
+    """
+    file.seek(5)
+    at = int.from_bytes(file.read(4), "big") + 4
+    while at < length:
+        file.seek(at)
+        head = file.read(4)
+        if head[0] & 0x1F not in (8, 9, 18):
+            return ""  # other data behind the tags
+        at += 11 + int.from_bytes(head[1:], "big") + 4 if len(head) == 4 else 15
+    # The number behind the last tag, which tells its size, is left out by some writers.
+    return f"the file breaks off {at - length} bytes before a tag ends" if at > length + 4 else ""
 
 
 def _ebml_size(file: BinaryIO) -> int | None:

@@ -153,6 +153,20 @@ def test_a_truncated_recording_is_refused_and_read_as_far_as_it_goes_if_accepted
             np.testing.assert_array_equal(image, reader[n])
 
 
+def test_a_flash_video_that_is_cut_anywhere_in_a_tag_is_damaged(tmp_path: Path) -> None:
+    data = vs.write(tmp_path, Sample("t.flv", "libx264", options=GOP), 30).read_bytes()
+    starts = [13]
+    while starts[-1] < len(data):
+        at = starts[-1]
+        starts.append(at + 11 + int.from_bytes(data[at + 1 : at + 4], "big") + 4)
+    assert starts[-1] == len(data)
+    tag = starts[20]
+    for more in (1, 2, 3, 4, 10, 11, 12, 30):  # within its header, and within what follows it
+        broken = tmp_path / "broken.flv"
+        broken.write_bytes(data[: tag + more])
+        assert "is damaged" in refusal(broken).problem, more
+
+
 def test_a_cut_that_costs_no_frame_is_no_damage(tmp_path: Path) -> None:
     path = vs.write(tmp_path, Sample("tail.avi", "mjpeg", "yuvj420p"), 30)
     content = path.read_bytes()
