@@ -57,7 +57,7 @@ class ModelCache:
         except OSError:
             return None
         model = data[_DIGEST_BYTES:]
-        if hashlib.sha256(model).digest() != data[:_DIGEST_BYTES].tobytes():
+        if hashlib.sha256(model.data).digest() != data[:_DIGEST_BYTES].tobytes():
             self.drop(key)
             return None
         with suppress(OSError):
