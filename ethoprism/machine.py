@@ -241,3 +241,12 @@ def _output(command: list[str]) -> str:
         ).stdout
     except (OSError, subprocess.SubprocessError):
         return ""
+
+
+def processor() -> str:
+    """The processor's name, as far as the system tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(":")[1].strip() for line in lines if "model name" in line), "")

@@ -12,6 +12,12 @@ from jaxtyping import install_import_hook
 os.environ.setdefault("MPLBACKEND", "Agg")
 # Which engine is faster depends on the moment, and the timings would lie in the user's cache.
 os.environ.setdefault("ETHOPRISM_ENGINE", "jax")
+# What one test, worker or child process compiled, the others read.
+os.environ.setdefault(
+    "JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "compiled")
+)
+os.environ.setdefault("JAX_COMPILATION_CACHE_MAX_SIZE", "1000000000")  # which also locks it
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
 # The first example compiles; on a busy machine any may be slow.
 hypothesis.settings.register_profile("ethoprism", deadline=None)
 hypothesis.settings.load_profile("ethoprism")

@@ -19,10 +19,10 @@ import numpy as np
 
 from ethoprism import __version__
 from ethoprism.backbones.engine import Engine, JaxEngine, engine_named, installed, usable
-from ethoprism.backbones.openvino_cache import processor
 from ethoprism.backbones.spec import Backbone
 from ethoprism.errors import InputError
 from ethoprism.files import write_json
+from ethoprism.machine import processor
 
 AUTO = "auto"
 MOST_ENTRIES = 200

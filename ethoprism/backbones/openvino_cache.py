@@ -8,7 +8,6 @@ files go when all together take more than a limit.
 from __future__ import annotations
 
 import hashlib
-import math
 import os
 import platform
 from collections.abc import Sequence
@@ -19,12 +18,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ethoprism.errors import InputError, StorageError
+from ethoprism.compiled import limit_bytes
+from ethoprism.errors import StorageError
 from ethoprism.files import replacing
+from ethoprism.machine import processor
 
-LIMIT_VARIABLE = "ETHOPRISM_MODEL_CACHE_GB"
-"""Environment variable: what compiled models may take on the disk in GB; 0 keeps none."""
-DEFAULT_GB = 2.0
 LARGEST_BYTES = 200_000_000
 """Of one model. A larger one is made in the time that reading and checking it would take."""
 SUFFIX = ".ovmodel"
@@ -105,24 +103,14 @@ def default_cache() -> ModelCache | None:
     Raises
     ------
     InputError
-        If `LIMIT_VARIABLE` is no number of gigabytes.
+        If `compiled.LIMIT_VARIABLE` is no number of gigabytes.
     """
     import platformdirs
 
-    text = os.environ.get(LIMIT_VARIABLE, "").strip() or str(DEFAULT_GB)
-    try:
-        limit = float(text)
-    except ValueError:
-        limit = math.nan
-    if not 0 <= limit <= 1e6:  # which NaN is not, either
-        raise InputError(
-            f"The environment variable {LIMIT_VARIABLE} cannot be read",
-            expected=f"gigabytes, such as {DEFAULT_GB:g}; 0 keeps no compiled models",
-            found=text,
-        )
-    if not limit:
-        return None
-    return ModelCache(platformdirs.user_cache_path("ethoprism") / "openvino", round(limit * 1e9))
+    limit = limit_bytes()
+    return (
+        ModelCache(platformdirs.user_cache_path("ethoprism") / "openvino", limit) if limit else None
+    )
 
 
 def model_key(parts: Sequence[str]) -> str:
@@ -138,12 +126,3 @@ def sources_digest() -> str:
     for path in sorted(Path(__file__).parent.glob("*.py")):
         found.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return found.hexdigest()
-
-
-def processor() -> str:
-    """The processor's name, as far as the system tells."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.split(":")[1].strip() for line in lines if "model name" in line), "")

@@ -41,8 +41,11 @@ def options(
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
+    from ethoprism.compiled import keep_compiled
+
     global _debug
     _debug = debug
+    keep_compiled()
     if version:
         from ethoprism import __version__
 

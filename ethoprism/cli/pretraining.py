@@ -16,6 +16,9 @@ Precision = Annotated[
     str, typer.Option(help="Arithmetic of the teacher: float32, or bfloat16 where it can.")
 ]
 Student = Annotated[str, typer.Option(help="The encoder that learns: prism-nano or prism-pico.")]
+Start = Annotated[
+    Path | None, typer.Option("--weights", help="What it starts from; untrained by default.")
+]
 Folder = Annotated[
     Path, typer.Option("--folder", help="Where clips, checkpoint and metrics are kept.")
 ]
@@ -35,9 +38,7 @@ def distil_command(
         str | None, typer.Option(help="Checkpoint of the teacher; by default its own.")
     ] = None,
     teacher_precision: Precision = "float32",
-    weights: Annotated[
-        Path | None, typer.Option(help="What the student starts from; untrained by default.")
-    ] = None,
+    weights: Start = None,
     folder: Folder = Path("distilled"),
     out: Out = Path("weights.safetensors"),
     shorten: Shorten = 1.0,
@@ -69,17 +70,19 @@ def recipe_command(
     dataset: Annotated[str, typer.Option(help="Data set that renders clips.")] = "arena",
     teacher: Teacher = "efficientnet-lite0",
     teacher_precision: Precision = "float32",
+    weights: Start = None,
     folder: Folder = Path("pretraining"),
     out: Out = Path("prism_nano.safetensors"),
     shorten: Shorten = 1.0,
     seed: Seed = 0,
 ) -> None:
-    """Train prism-nano from nothing: render and cut clips, ask the teacher, train, write."""
-    from ethoprism.pretrain.recipe import Recipe, train_from_scratch
+    """Train prism-nano: render and cut clips, ask the teacher, train, write."""
+    from ethoprism.pretrain.recipe import Recipe, student_parameters, train_nano
 
+    student_parameters("prism-nano", weights)  # what cannot be is said before clips are made
     recipe = _recipe(Recipe(seed=seed), shorten)
     says = _teacher(teacher, None, teacher_precision)
-    task = train_from_scratch(dataset, video or [], says, recipe, folder)
+    task = train_nano(dataset, video or [], says, recipe, folder, weights=weights)
     _finish(task, folder, out, "prism-nano")
 
 

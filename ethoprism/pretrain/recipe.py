@@ -39,9 +39,9 @@ from ethoprism.safety import read_json
 
 STUDENTS: Mapping[str, EncoderConfig] = {"prism-nano": NANO, "prism-pico": PICO}
 
-FRAMES_FIRST = Phase("frames", 2000, 64, 32, single=True, schedule="constant")
-THEN_CLIPS = Phase("clips", 2500, 16, 22, rate=3e-4)
-"""Two to three hours of two quiet cores, together."""
+FRAMES_FIRST = Phase("frames", 5000, 64, 32, single=True, last_rate=2e-5)
+THEN_CLIPS = Phase("clips", 2500, 16, 22, rate=4e-4)
+"""About an hour of two quiet cores, together; making the clips takes half an hour."""
 
 _PER_STORE = 300
 """Clips in one store: what an interruption of their making costs."""
@@ -189,10 +189,16 @@ def distil_project(
     )
 
 
-def train_from_scratch(
-    dataset: str, files: Sequence[Path], teacher: Backbone, recipe: Recipe, folder: Path
+def train_nano(
+    dataset: str,
+    files: Sequence[Path],
+    teacher: Backbone,
+    recipe: Recipe,
+    folder: Path,
+    *,
+    weights: Path | None = None,
 ) -> Generator[Progress, None, Path]:
-    """`prism-nano` from untrained parameters, on a data set's clips and on video files.
+    """`prism-nano`, on a data set's clips and on video files.
 
     Parameters
     ----------
@@ -200,9 +206,11 @@ def train_from_scratch(
         A registered data set that renders clips.
     files
         Recordings. Whatever the result will be tested on must not be among them.
+    weights
+        What it starts from; by default untrained parameters.
     """
     about = {"dataset": dataset, "recordings": sorted(map(content_key, files))}
-    claim(folder, recipe, teacher, student_parameters("prism-nano"), about)
+    claim(folder, recipe, teacher, student_parameters("prism-nano", weights), about)
 
     def rendered(seed: int) -> Iterator[Clip]:
         return dataset_clips(dataset, seed=seed)
@@ -216,7 +224,7 @@ def train_from_scratch(
 
         own = folder / "recorded" / f"{number:04d}"
         stores += yield from _stores(own, stream, each, recipe.seed + 1000 * number)
-    return (yield from distil_stores(stores, teacher, recipe, folder))
+    return (yield from distil_stores(stores, teacher, recipe, folder, weights=weights))
 
 
 def claim(

@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib
 import threading
 
+from ethoprism.compiled import keep_compiled
+
 LANES = frozenset({"compute", "effect", "map", "predictions", "survey"})
 """Lanes of jobs that use JAX."""
 
@@ -19,5 +21,6 @@ _MODULES = ("jax.numpy", "flax.nnx", "optax")
 def import_jax() -> None:
     """Import JAX and what is built on it, or wait until another thread has."""
     with _lock:
+        keep_compiled()
         for name in _MODULES:
             importlib.import_module(name)

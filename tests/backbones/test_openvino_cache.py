@@ -13,8 +13,9 @@ from seeded import seeded_parameters
 
 from ethoprism.backbones.encoder import TINY
 from ethoprism.backbones.engine import Compiled
-from ethoprism.backbones.openvino_cache import LIMIT_VARIABLE, ModelCache, default_cache
+from ethoprism.backbones.openvino_cache import ModelCache, default_cache
 from ethoprism.backbones.videoprism import VideoPrismBackbone, build_backbone
+from ethoprism.compiled import LIMIT_VARIABLE
 from ethoprism.errors import InputError
 
 pytest.importorskip("openvino", reason="the extra cpu is not installed")
