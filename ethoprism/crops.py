@@ -20,6 +20,10 @@ from ethoprism.errors import InputError
 WHOLE = "whole"
 """How a frame is cut that is not cut."""
 
+KINDS = (WHOLE, "region", "focus", "subject")
+OF_REGION = ("region", "focus")
+"""Kinds of crops for which a recording must have a region."""
+
 LEAST_PATCHES = 2.0
 """An animal should span at least this many of the encoder's patches."""
 
@@ -43,8 +47,8 @@ class Crop:
     Attributes
     ----------
     kind
-        ``whole``; ``region``: each recording's own region; ``subject``: a square that follows each
-        animal.
+        ``whole``; ``region``: each recording's own region; ``focus``: whole frames, of which the
+        tokens of the region are kept; ``subject``: a square that follows each animal.
     margin
         For subjects: side of the square over the animal's usual length.
     size_px
@@ -57,10 +61,11 @@ class Crop:
 
     def __post_init__(self) -> None:
         sound = 0.5 <= self.margin <= 100 and 0 <= self.size_px <= 2**15
-        if self.kind not in (WHOLE, "region", "subject") or not sound or self.size_px == 1:
+        if self.kind not in KINDS or not sound or self.size_px == 1:
             raise InputError(
                 "Frames cannot be cut like that",
-                expected="'whole', 'region', 'subject', 'subject 2.5 lengths' or 'subject 160 px'",
+                expected="'whole', 'region', 'focus', 'subject', 'subject 2.5 lengths' or "
+                "'subject 160 px'",
                 found=f"{self.kind}, {self.margin:g} lengths, {self.size_px} px",
             )
 
@@ -166,6 +171,73 @@ class CropPath:
         sha.update(np.ascontiguousarray(self.top_left, "<i4").tobytes())
         sha.update(np.packbits(self.valid).tobytes())
         return sha.hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Focus:
+    """The part of whole frames whose patches are followed in time and kept.
+
+    The whole frame is encoded in space, so that each patch knows what surrounds it; the rest of the
+    work, and the tokens, are the region's alone. The region is not enlarged.
+
+    Attributes
+    ----------
+    region
+        The part.
+    height, width
+        Of the frame, in pixels.
+    """
+
+    region: Region
+    height: int
+    width: int
+
+    def __post_init__(self) -> None:
+        self.region.check_inside(self.height, self.width)
+
+    @property
+    def digest(self) -> str:
+        """16 hexadecimal digits that tell it from every other one."""
+        text = f"focus {self.region.text} of {self.width} x {self.height}"
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def cells(
+        self, grid: int, pooling: int
+    ) -> tuple[tuple[int, ...], Float[np.ndarray, "cells patches"]]:
+        """The patches that the region touches, and the share of each in each cell of it.
+
+        Parameters
+        ----------
+        grid
+            Patches a side of the frame.
+        pooling
+            Cells a side of the region, row by row.
+
+        Returns
+        -------
+        Numbers of the patches, row by row, and float32 weights: the part of a cell's area that lies
+        in a patch, so that each row sums to 1.
+        """
+        r = self.region
+        rows = _shares(r.top * grid / self.height, r.height * grid / self.height, grid, pooling)
+        columns = _shares(r.left * grid / self.width, r.width * grid / self.width, grid, pooling)
+        shares = (rows[:, None, :, None] * columns[None, :, None, :]).reshape(pooling**2, grid**2)
+        touched = np.flatnonzero(shares.max(axis=0) > 1e-6)
+        chosen = shares[:, touched]
+        chosen = chosen / chosen.sum(axis=1, keepdims=True)
+        return tuple(touched.tolist()), chosen.astype(np.float32)
+
+
+def _shares(first: float, extent: float, grid: int, n: int) -> Float[np.ndarray, "n grid"]:
+    """Of each of ``n`` equal parts of an interval, the share that lies between whole numbers."""
+    edges = first + extent * np.arange(n + 1) / n
+    low = np.maximum(edges[:-1, None], np.arange(grid))
+    high = np.minimum(edges[1:, None], np.arange(1, grid + 1))
+    return np.maximum(high - low, 0.0) * n / extent
+
+
+Place = CropPath | Focus
+"""Where the pictures, or the tokens, of a unit lie."""
 
 
 def cut(

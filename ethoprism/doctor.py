@@ -17,7 +17,7 @@ import numpy as np
 
 from ethoprism import registry, speed, workflow
 from ethoprism.batch import find_recordings
-from ethoprism.crops import LEAST_PATCHES, WHOLE, Crop, Region, crop_size, patches_across
+from ethoprism.crops import LEAST_PATCHES, OF_REGION, WHOLE, Crop, Region, crop_size, patches_across
 from ethoprism.errors import EthoPrismError, InputError, ProjectError
 from ethoprism.estimate import MOST_KINDS, Estimate, estimate_extraction
 from ethoprism.ethogram import Ethogram
@@ -351,7 +351,7 @@ def _recordings(opened: Project, key: TokenKey, embedding_width: int) -> Iterato
         except EthoPrismError:
             n = 0  # said where sizes are looked at
         needed += n * estimate_bytes(key, entry.n_frames, embedding_width)
-        if Crop.parse(key.crop).kind == "region" and not entry.region:
+        if Crop.parse(key.crop).kind in OF_REGION and not entry.region:
             yield Finding(
                 f"{entry.id}: frames are cut to regions, and it has none",
                 f"Run: ethoprism region PROJECT LEFT,TOP,WIDTH,HEIGHT -r {entry.id}",

@@ -16,16 +16,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ethoprism import workflow
+from ethoprism.crops import OF_REGION
 from ethoprism.errors import EthoPrismError
 from ethoprism.progress import Progress
 from ethoprism.project import Entry, Project
 from ethoprism.recording import Recording
-from ethoprism.subjects import Unit, crop_path, units
+from ethoprism.subjects import Unit, place_of, units
 from ethoprism.tokens import TokenKey, estimate_bytes
 
 if TYPE_CHECKING:  # these import jax
     from ethoprism.backbones.spec import Backbone
-    from ethoprism.crops import CropPath
+    from ethoprism.crops import Place
     from ethoprism.extract import Batches
 
 LEAST_SECONDS = 1.0
@@ -138,7 +139,7 @@ def estimate_extraction(
     paces: dict[tuple[object, ...], float] = {}
     for number, (kind, unit) in enumerate(list(kinds.items())[:MOST_KINDS]):
         yield Progress(number, min(len(kinds), MOST_KINDS), unit.name)
-        recording, crop = project.recording(unit.recording), crop_path(project, unit, key.crop)
+        recording, crop = project.recording(unit.recording), place_of(project, unit, key.crop)
         paces[kind] = pace(recording, backbone, key, crop=crop)
     slowest = min(paces.values(), default=1.0)
     made = []
@@ -169,7 +170,7 @@ def pace(
     backbone: Backbone,
     key: TokenKey,
     *,
-    crop: CropPath | None = None,
+    crop: Place | None = None,
     batches: Batches | None = None,
     least_seconds: float = LEAST_SECONDS,
 ) -> float:
@@ -216,6 +217,6 @@ def _kinds(project: Project, key: TokenKey, found: list[Unit]) -> dict[tuple[obj
 
 def _kind(project: Project, key: TokenKey, unit: Unit) -> tuple[object, ...]:
     entry: Entry = project.entry(unit.recording)
-    region = entry.region if key.crop == "region" else ""
+    region = entry.region if key.crop in OF_REGION else ""
     suffix = entry.path.rpartition(".")[2].lower()
     return entry.reader, suffix, entry.height, entry.width, region

@@ -22,7 +22,7 @@ from ethoprism.annotation import runs
 from ethoprism.backbones.preprocess import PREPROCESS_VERSION
 from ethoprism.backbones.spec import Backbone, BackboneCard
 from ethoprism.blocks_behind import BlocksBehind
-from ethoprism.crops import WHOLE, CropPath
+from ethoprism.crops import WHOLE, Focus, Place
 from ethoprism.errors import StorageError
 from ethoprism.frames_ahead import FramesAhead
 from ethoprism.progress import Progress
@@ -80,7 +80,7 @@ def extract(
     key: TokenKey,
     path: Path,
     *,
-    crop: CropPath | None = None,
+    crop: Place | None = None,
     batches: Batches | None = None,
 ) -> Generator[Progress, None, None]:
     """Fill the token store at ``path``; what is there already is kept.
@@ -95,7 +95,7 @@ def extract(
         Folder of the token store.
     crop
         Where each frame is cut; frames where that is not valid are left unencoded, like damaged
-        ones. None for whole frames.
+        ones. A `Focus` is the part of whole frames whose tokens are kept. None for whole frames.
     batches
         Shapes of the encoder's calls; chosen for the device by default.
 
@@ -181,14 +181,14 @@ def encoded_blocks(
     first: int,
     last: int,
     *,
-    crop: CropPath | None = None,
+    crop: Place | None = None,
     batches: Batches | None = None,
 ) -> Generator[Block, None, None]:
     """Blocks ``first`` to ``last`` (excluded) of a store, as `extract` computes them.
 
     Nothing is written. The numbers do not depend on which blocks are computed together.
     """
-    run = WindowEncoder(store.grid, store.key.pooling, backbone, batches)
+    run = _encoder(store.grid, store.key, backbone, crop, batches)
     row, stop = store.block(first)[0], store.block(last - 1)[1]
     block = _empty(store, first)
     for rows in _kept_rows(run, recording, crop, row, stop):
@@ -201,6 +201,17 @@ def encoded_blocks(
                 if block.index + 1 == last:
                     return
                 block = _empty(store, block.index + 1)
+
+
+def _encoder(
+    grid: WindowGrid,
+    key: TokenKey,
+    backbone: Backbone,
+    crop: Place | None,
+    batches: Batches | None,
+) -> WindowEncoder:
+    focus = crop if isinstance(crop, Focus) else None
+    return WindowEncoder(grid, key.pooling, backbone, batches, focus=focus)
 
 
 def _empty(store: TokenStore, index: int) -> Block:
@@ -228,11 +239,12 @@ def _fill(block: Block, store: TokenStore, rows: Rows, at: int) -> int:
 
 
 def _kept_rows(
-    run: WindowEncoder, recording: Recording, crop: CropPath | None, row: int, stop: int
+    run: WindowEncoder, recording: Recording, crop: Place | None, row: int, stop: int
 ) -> Iterator[Rows]:
     chunks, size = run.chunks(row, stop), run.backbone.card.input_size
     to_device = getattr(run.backbone, "to_device", None)
-    with FramesAhead(recording, run.grid, size, run.batches.frames, crop, to_device) as ahead:
+    path = None if isinstance(crop, Focus) else crop
+    with FramesAhead(recording, run.grid, size, run.batches.frames, path, to_device) as ahead:
         yield from run.kept_rows(ahead.chunks(chunks.start, chunks.stop), row, stop)
 
 
@@ -242,7 +254,7 @@ def trial(
     key: TokenKey,
     rows: int,
     *,
-    crop: CropPath | None = None,
+    crop: Place | None = None,
     batches: Batches | None = None,
 ) -> Iterator[int]:
     """Encode the first ``rows`` sampled frames as `extract` does and keep nothing, to time it.
@@ -252,7 +264,7 @@ def trial(
     How many sampled frames were finished, a window at a time.
     """
     grid = WindowGrid(recording.n_frames, key.length, key.hop, key.step)
-    run = WindowEncoder(grid, key.pooling, backbone, batches)
+    run = _encoder(grid, key, backbone, crop, batches)
     done, stop = 0, min(rows, grid.n_sampled)
     for kept in _kept_rows(run, recording, crop, 0, stop):
         done += len(kept.tokens)

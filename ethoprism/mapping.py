@@ -27,7 +27,7 @@ from ethoprism.prediction import load_prediction
 from ethoprism.progress import Progress
 from ethoprism.project import Project
 from ethoprism.recording import check_name
-from ethoprism.subjects import Unit, crop_path, units
+from ethoprism.subjects import Unit, place_of, units
 from ethoprism.tokens import TokenKey, TokenStore
 from ethoprism.workflow import counted_labels, known_keys, open_tokens, unit_states
 
@@ -324,7 +324,7 @@ def _ends(moments: Moments) -> Iterator[tuple[Unit, int]]:
 
 
 def _origin(project: Project, unit: Unit, key: TokenKey) -> Origin:
-    crop = crop_path(project, unit, key.crop)
+    crop = place_of(project, unit, key.crop)
     return Origin(project.entry(unit.recording).content_key, "" if crop is None else crop.digest)
 
 

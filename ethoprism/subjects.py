@@ -12,7 +12,17 @@ import numpy as np
 import pandas as pd
 
 from ethoprism.annotation import runs
-from ethoprism.crops import Crop, CropPath, Region, crop_size, cut, follow_path
+from ethoprism.crops import (
+    OF_REGION,
+    Crop,
+    CropPath,
+    Focus,
+    Place,
+    Region,
+    crop_size,
+    cut,
+    follow_path,
+)
 from ethoprism.errors import InputError, ProjectError
 from ethoprism.progress import Progress
 from ethoprism.project import Project
@@ -70,8 +80,8 @@ def units(
     return chosen
 
 
-def crop_path(project: Project, unit: Unit, crop: str) -> CropPath | None:
-    """Where the frames of a unit are cut; None for whole frames.
+def place_of(project: Project, unit: Unit, crop: str) -> Place | None:
+    """Where the frames of a unit are cut, or which part's tokens are kept; None for whole frames.
 
     Raises
     ------
@@ -84,15 +94,24 @@ def crop_path(project: Project, unit: Unit, crop: str) -> CropPath | None:
         size = how.size_px or crop_size(track.lengths.astype(np.float64), how.margin)
         times = project.frame_times(unit.recording)
         return follow_path(track.centres.astype(np.float64), times, size)
-    if how.kind == "region":
+    if how.kind in OF_REGION:
         if not entry.region:
             raise ProjectError(
                 f"{unit.recording!r} has no region",
                 remedy=f"Run: ethoprism region PROJECT LEFT,TOP,WIDTH,HEIGHT -r {unit.recording}",
             )
         region = Region.parse(entry.region).check_inside(entry.height, entry.width)
+        if how.kind == "focus":
+            return Focus(region, entry.height, entry.width)
         return CropPath.from_region(region, entry.n_frames)
     return None
+
+
+def crop_path(project: Project, unit: Unit, crop: str) -> CropPath | None:
+    """Where the frames of a unit are cut to be looked at; as `place_of`, and a focus is cut out."""
+    how = Crop.parse(crop)
+    place = place_of(project, unit, "region" if how.kind == "focus" else crop)
+    return None if isinstance(place, Focus) else place
 
 
 def set_region(project: Project, recording: str, region: Region | None) -> Project:

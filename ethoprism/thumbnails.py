@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from ethoprism.crops import Crop, CropPath, cut
+from ethoprism.crops import OF_REGION, Crop, CropPath, cut
 from ethoprism.errors import InputError
 from ethoprism.frame_source import FrameSource
 from ethoprism.project import Project
@@ -48,7 +48,7 @@ def picture_path(project: Project, unit: Unit) -> CropPath | None:
         if not project.tracks_path(unit.recording).is_file():
             return None
         return crop_path(project, unit, (crop if crop.kind == "subject" else Crop("subject")).text)
-    if crop.kind == "region" and project.entry(unit.recording).region:
+    if crop.kind in OF_REGION and project.entry(unit.recording).region:
         return crop_path(project, unit, crop.text)
     return None
 

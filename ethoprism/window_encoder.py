@@ -10,6 +10,8 @@ the same windows in every run, in the same shapes.
 Only frames that are kept are computed in the last temporal layer. All windows between the first
 and the last keep the same frames of theirs, so there are two shapes of temporal calls: batches
 with a window at either end of the recording, which are computed whole, and those between.
+
+With a focus, frames are encoded whole in space, and only the patches of a region in time.
 """
 
 from __future__ import annotations
@@ -26,7 +28,8 @@ from jaxtyping import Array, Float, Int
 
 from ethoprism.backbones.devices import divided, everywhere, fitting, free_bytes
 from ethoprism.backbones.spec import Backbone, BackboneCard, Embeds, Features, platform
-from ethoprism.errors import EthoPrismError
+from ethoprism.crops import Focus
+from ethoprism.errors import EthoPrismError, InputError
 from ethoprism.windows import WindowGrid
 
 Chunk = tuple[int, np.ndarray, np.ndarray]
@@ -126,6 +129,13 @@ class WindowEncoder:
         The encoder.
     batches
         Shapes of the encoder's calls; chosen for the device by default.
+    focus
+        The part of the frames whose tokens are wanted; the whole by default.
+
+    Raises
+    ------
+    InputError
+        If a part is asked of a backbone with embeddings: these are of whole frames.
     """
 
     def __init__(
@@ -134,11 +144,20 @@ class WindowEncoder:
         pooling: int,
         backbone: Backbone,
         batches: Batches | None = None,
+        *,
+        focus: Focus | None = None,
     ):
+        if focus is not None and backbone.card.embedding_width:
+            raise InputError(
+                f"{backbone.card.name} describes whole frames in words, not a part of them",
+                expected="frames that are whole, or cut",
+                remedy="Run: ethoprism crop PROJECT region",
+            )
         self.grid = grid
         self.pooling = pooling
         self.backbone = backbone
         self.batches = batches or default_batches(backbone.card)
+        self.cells = None if focus is None else focus.cells(backbone.card.grid, pooling)
         span = (self.batches.windows - 1) * grid.hop + grid.length
         # Room for the windows of one batch, and for the frame batches that straddle its ends.
         n_chunks = -(-span // self.batches.frames) + 2
@@ -245,6 +264,11 @@ class WindowEncoder:
         # Embeddings are of whole windows, so all their tokens are needed.
         if not card.embedding_width and windows[0] > 0 and windows[-1] < self.grid.n_windows - 1:
             kept = self.grid.kept_between
+        if self.cells is not None:
+            positions, shares = self.cells
+            tokens = self.backbone.temporal(features, padding, kept, positions)
+            pooled = pool_cells(tokens, jnp.asarray(shares), self.pooling)
+            return _Encoded(group, 0 if kept is None else kept[0], pooled)
         tokens = self.backbone.temporal(features, padding, kept)
         pooled = pool(tokens, card.grid, self.pooling)
         if not card.embedding_width:
@@ -287,3 +311,16 @@ def pool(
     cell = grid // pooling
     squares = tokens.reshape(windows, frames, pooling, cell, pooling, cell, width)
     return squares.astype(jnp.float32).mean(axis=(3, 5)).astype(jnp.float16)
+
+
+@partial(jax.jit, static_argnums=2)
+def pool_cells(
+    tokens: Float[Array | np.ndarray, "windows frames patches width"],
+    shares: Float[Array, "cells patches"],
+    pooling: int,
+) -> Float[Array, "windows frames y x width"]:
+    """Tokens of some patches, averaged in float32 to ``pooling`` a side by shares, as float16."""
+    windows, frames, _, width = tokens.shape
+    with jax.default_matmul_precision("highest"):
+        cells = jnp.einsum("cp,wfpd->wfcd", shares, tokens.astype(jnp.float32))
+    return cells.reshape(windows, frames, pooling, pooling, width).astype(jnp.float16)

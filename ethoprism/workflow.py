@@ -17,6 +17,7 @@ import pandas as pd
 
 from ethoprism import registry
 from ethoprism.annotation import UNOBSERVED, frame_states
+from ethoprism.crops import CropPath
 from ethoprism.errors import InputError
 from ethoprism.exchange.spec import Format, FrameLabels
 from ethoprism.files import write_json
@@ -28,7 +29,7 @@ from ethoprism.recording import (
     open_recording,
 )
 from ethoprism.store import AnnotationStore, Mode
-from ethoprism.subjects import Unit, crop_path, tracks_of, units
+from ethoprism.subjects import Unit, place_of, tracks_of, units
 from ethoprism.tokens import TokenKey, TokenStore
 
 if TYPE_CHECKING:  # these import jax, which the other steps do without
@@ -127,7 +128,7 @@ def extract_unit(
     """Extract the tokens of one unit; what is there already is kept."""
     from ethoprism.extract import extract
 
-    crop = crop_path(project, unit, key.crop)
+    crop = place_of(project, unit, key.crop)
     path = project.tokens_path(key.digest, unit.name)
     steps = extract(project.recording(unit.recording), backbone, key, path, crop=crop)
     with closing(steps):
@@ -138,7 +139,7 @@ def extract_unit(
 def open_tokens(project: Project, key: TokenKey, unit: Unit) -> TokenStore:
     """The tokens of a unit; a `ProjectError` that names the remedy if they are not there."""
     entry = project.entry(unit.recording)
-    crop = crop_path(project, unit, key.crop)
+    crop = place_of(project, unit, key.crop)
     place = "" if crop is None else crop.digest
     path = project.tokens_path(key.digest, unit.name)
     return TokenStore.open(path, key, entry.n_frames, entry.content_key, place)
@@ -266,8 +267,8 @@ def predict_recordings(
         prediction = yield from predict(
             probe, project.recording(unit.recording), store, unit.subject or probe.subject
         )
-        crop = crop_path(project, unit, probe.key.crop)
-        if crop is not None:  # between sampled frames, too, an animal may be lost
+        crop = place_of(project, unit, probe.key.crop)
+        if isinstance(crop, CropPath):  # between sampled frames, too, an animal may be lost
             prediction = replace(prediction, covered=prediction.covered & crop.valid)
         save_prediction(prediction, project.prediction_path(probe.name, unit.name))
         predictions.append(prediction)

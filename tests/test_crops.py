@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from ethoprism.crops import (
     Crop,
     CropPath,
+    Focus,
     Region,
     crop_size,
     cut,
@@ -41,7 +42,7 @@ def test_what_is_no_region_is_refused(text: str):
 
 @given(
     st.one_of(
-        st.sampled_from([Crop(), Crop("region")]),
+        st.sampled_from([Crop(), Crop("region"), Crop("focus")]),
         st.integers(2, 2**15).map(lambda px: Crop("subject", size_px=px)),
         st.integers(50, 10000).map(lambda m: Crop("subject", m / 100)),
     )
@@ -146,3 +147,52 @@ def test_a_dart_quicker_than_the_smoothing_does_not_leave_the_crop():
     path = follow_path(np.stack([x, np.full(60, 50.0)], axis=1), times, 80)
     assert path.valid.all()
     assert abs(path.top_left[:, 1] + 40 - x).max() <= 80 * 0.125 + 0.51  # whole pixels
+
+
+@given(
+    st.integers(1, 200),
+    st.integers(1, 200),
+    st.sampled_from([(4, 2), (8, 4), (16, 4), (16, 16), (5, 1)]),
+    st.data(),
+)
+def test_a_focus_shares_out_its_area(
+    height: int, width: int, sides: tuple[int, int], data: st.DataObject
+):
+    grid, pooling = sides
+    left, top = data.draw(st.integers(0, width - 1)), data.draw(st.integers(0, height - 1))
+    region = Region(
+        left, top, data.draw(st.integers(1, width - left)), data.draw(st.integers(1, height - top))
+    )
+    positions, shares = Focus(region, height, width).cells(grid, pooling)
+    assert list(positions) == sorted(set(positions))
+    assert positions[0] >= 0 and positions[-1] < grid**2
+    assert shares.shape == (pooling**2, len(positions)) and (shares >= 0).all()
+    np.testing.assert_allclose(shares.sum(axis=1), 1, atol=1e-5)
+    # A patch counts as much as the part of the region that lies in it.
+    inside = np.zeros((height * grid, width * grid))
+    inside[
+        top * grid : (top + region.height) * grid, left * grid : (left + region.width) * grid
+    ] = 1
+    area = inside.reshape(grid, height, grid, width).mean(axis=(1, 3)).ravel()
+    np.testing.assert_allclose(shares.mean(axis=0), (area / area.sum())[list(positions)], atol=1e-5)
+
+
+def test_a_focus_on_the_whole_frame_is_a_frame():
+    positions, shares = Focus(Region(0, 0, 64, 48), 48, 64).cells(4, 2)
+    assert positions == tuple(range(16))
+    first = np.zeros((4, 4), np.float32)
+    first[:2, :2] = 0.25
+    np.testing.assert_allclose(shares[0], first.ravel(), atol=1e-6)
+
+
+def test_a_focus_is_known_by_its_region_and_frame():
+    region = Region(1, 2, 3, 4)
+    digests = {
+        Focus(region, 48, 64).digest,
+        Focus(region, 64, 48).digest,
+        Focus(Region(1, 2, 4, 3), 48, 64).digest,
+        CropPath.from_region(region, 5).digest,
+    }
+    assert len(digests) == 4
+    with pytest.raises(InputError, match="within the frame"):
+        Focus(region, 4, 64)

@@ -336,6 +336,32 @@ def test_tokens_of_another_region_are_refused_and_a_probe_knows_its_crop(
         finish(predict(probe, project.recording("r0"), whose))
 
 
+def test_a_focus_keeps_the_tokens_of_the_region_of_whole_frames(project: Project):
+    project = project.with_settings(replace(project.settings, crop="whole"))
+    whole = workflow.project_key(project, BACKBONE)
+    finish(workflow.extract_tokens(project, BACKBONE, ["r0"]))
+    entry = project.entry("r0")
+    half = Region(0, 0, entry.width // 2 // 2 * 2, entry.height)
+    project = project.with_settings(replace(project.settings, crop="focus"))
+    with pytest.raises(ProjectError, match="'r0' has no region"):
+        finish(workflow.extract_tokens(project, BACKBONE, ["r0"]))
+    project = subjects.set_region(project, "r0", half)
+    finish(workflow.extract_tokens(project, BACKBONE, ["r0"]))
+    key = workflow.project_key(project, BACKBONE)
+    assert key.crop == "focus" and key.digest != whole.digest
+    store = workflow.open_tokens(project, key, Unit("r0"))
+    left = workflow.open_tokens(project, whole, Unit("r0")).tokens().astype(np.float32)
+    left = left[:, :, : left.shape[2] // 2]
+    found = store.tokens().astype(np.float32)
+    # Cells of half the width: two of them side by side are a cell of the whole frame.
+    pairs = found.reshape(*found.shape[:2], -1, 2, found.shape[-1]).mean(axis=3)
+    if entry.width % 4 == 0:
+        np.testing.assert_allclose(pairs, left, atol=3e-3)
+    other = subjects.set_region(project, "r0", replace(half, left=2))
+    with pytest.raises(ProjectError, match="another region or track"):
+        workflow.open_tokens(other, key, Unit("r0"))
+
+
 def test_names_of_units_are_never_ambiguous(project: Project, tmp_path: Path):
     with pytest.raises(InputError, match="id of a recording"):
         workflow.add_recording(project, project.recording("r0").path, id="r0@mouse_a")

@@ -20,7 +20,8 @@ from toy_backbone import ToyBackbone
 from ethoprism import window_encoder
 from ethoprism.backbones.devices import fitting
 from ethoprism.backbones.spec import BackboneCard
-from ethoprism.errors import EthoPrismError
+from ethoprism.crops import Focus, Region
+from ethoprism.errors import EthoPrismError, InputError
 from ethoprism.window_encoder import Batches, Chunk, Rows, WindowEncoder, default_batches
 from ethoprism.windows import WindowGrid
 
@@ -231,3 +232,36 @@ def test_two_devices_give_what_one_gives(tmp_path: Path):
         print(f"{name}: {error:.1e}")
         assert values.shape == found[1][name].shape
         assert error <= (4e-3 if values.dtype == np.float16 else 2e-5)
+
+
+def test_a_focus_gives_the_tokens_of_its_part_of_whole_frames():
+    frames = _frames(40, 16)
+    grid, batches = WindowGrid(40, 6, 2), Batches(4, 2)
+    whole = _rows(WindowEncoder(grid, 4, ToyBackbone(), batches), frames, 0, 40)
+    part = Focus(Region(20, 0, 20, 10), 20, 40)  # columns 2 and 3, rows 0 and 1 of 4 by 4
+    found = _rows(WindowEncoder(grid, 2, ToyBackbone(), batches, focus=part), frames, 0, 40)
+    for a, b in zip(whole, found, strict=True):
+        assert a.start == b.start and b.tokens.shape == (len(a.tokens), 2, 2, 8)
+        np.testing.assert_allclose(
+            b.tokens.astype(np.float32), a.tokens[:, :2, 2:].astype(np.float32), atol=1e-3
+        )
+
+
+def test_only_the_patches_of_a_focus_pass_the_temporal_encoder():
+    asked = []
+
+    class Noting(ToyBackbone):
+        def temporal(self, features, padding, kept=None, positions=None):
+            asked.append(positions)
+            return super().temporal(features, padding, kept, positions)
+
+    part = Focus(Region(10, 5, 5, 5), 20, 40)
+    run = WindowEncoder(WindowGrid(40, 6, 2), 2, Noting(), Batches(4, 2), focus=part)
+    _rows(run, _frames(40, 16), 0, 40)
+    assert set(asked) == {(5,)}
+
+
+def test_a_backbone_that_embeds_whole_frames_refuses_a_focus():
+    part = Focus(Region(0, 0, 5, 5), 20, 40)
+    with pytest.raises(InputError, match="whole frames in words"):
+        WindowEncoder(WindowGrid(40, 6, 2), 2, Embedding(), Batches(4, 2), focus=part)

@@ -38,6 +38,8 @@ class ToyBackbone:
         kept: tuple[int, int] | None = None,
         positions: tuple[int, ...] | None = None,
     ) -> Float[Array, "windows kept tokens width"]:
+        if positions is not None:
+            features = features[:, :, jnp.asarray(positions)]
         tokens = _temporal(features, jnp.asarray(padding))
         return tokens if kept is None else tokens[:, kept[0] : kept[1]]
 

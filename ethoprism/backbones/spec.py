@@ -62,7 +62,7 @@ class Backbone(Protocol):
     """A frozen encoder that factorises into space and time.
 
     Both functions are pure and compiled for the shapes they are called with, so callers keep the
-    shapes fixed and pad. ``shared``, ``kept`` and ``positions`` are compiled in, too.
+    shapes fixed and pad. ``shared``, ``kept`` and the number of ``positions`` are compiled in, too.
     """
 
     @property

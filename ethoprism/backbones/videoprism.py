@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax.typing import ArrayLike
-from jaxtyping import Array, Bool, Float, UInt8
+from jaxtyping import Array, Bool, Float, Int, UInt8
 
 from ethoprism.backbones.devices import divided, everywhere
 from ethoprism.backbones.encoder import BASE, LARGE, EncoderConfig, VideoPrismEncoder
@@ -146,15 +146,13 @@ class VideoPrismBackbone:
         graph, precision = self._graph, self._card.precision
 
         def function(state: nnx.State, features: Features, padding: Array) -> Array:
-            return temporal_tokens(graph, precision, state, features, padding, kept, positions)
+            return temporal_tokens(graph, precision, state, features, padding, kept)
 
-        if self._elsewhere is not None and positions is not None:
-            # Picked here, since other engines have no operation for it.
-            index = np.asarray(positions)
-            features = jax.tree.map(lambda x: np.asarray(x)[:, :, index], features)
-            positions = None
-        key = ("temporal", kept, positions)
-        return self._compute(key, function, self._state, features, padding)
+        if positions is not None:
+            # Picked before, so that regions of one size share what is compiled; and some engines
+            # have no operation for it.
+            features = _picked(features, jnp.asarray(positions))
+        return self._compute(("temporal", kept), function, self._state, features, padding)
 
     def _compute(self, key: Hashable, function: Function, state: nnx.State, *inputs: Any) -> Any:
         """``function(state, *inputs)`` on the engine; ``key`` names what is compiled into it."""
@@ -181,7 +179,12 @@ def spatial_tokens(
         return {"tokens": tokens, "projected": encoder.shared_projections(tokens)}
 
 
-@partial(jax.jit, static_argnums=(0, 1, 5, 6))
+@jax.jit
+def _picked(features: Features, positions: Int[Array, " kept"]) -> Features:
+    return jax.tree.map(lambda x: x[:, :, positions], features)
+
+
+@partial(jax.jit, static_argnums=(0, 1, 5))
 def temporal_tokens(
     graph: nnx.GraphDef[VideoPrismEncoder],
     precision: str,
@@ -189,11 +192,8 @@ def temporal_tokens(
     features: Features,
     padding: Bool[Array, "windows frames"],
     kept: Kept | None = None,
-    positions: Positions | None = None,
 ) -> Float[Array, "windows kept tokens width"]:
     """The compiled function behind `VideoPrismBackbone.temporal`."""
-    if positions is not None:
-        features = jax.tree.map(lambda x: x[:, :, jnp.asarray(positions)], features)
     # What was never filled may hold NaN, which even a weight of zero would let through.
     features = jax.tree.map(lambda x: jnp.where(padding[:, :, None, None], 0.0, x), features)
     tokens = features["tokens"] if isinstance(features, dict) else features

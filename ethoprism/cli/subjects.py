@@ -19,7 +19,7 @@ Replace = Annotated[
 @app.command()
 def crop(
     project: ProjectFolder,
-    kind: Annotated[str, typer.Argument(help="'whole', 'region' or 'subject'.")],
+    kind: Annotated[str, typer.Argument(help="'whole', 'region', 'focus' or 'subject'.")],
     margin: Annotated[float, typer.Option(help="Side of a subject's crop in body lengths.")] = 2.0,
     size: Annotated[int, typer.Option(help="Side in pixels, in place of body lengths.")] = 0,
 ) -> None:
@@ -47,15 +47,18 @@ def region(
 ) -> None:
     """Set the part of recordings that counts."""
     from ethoprism import console, subjects
-    from ethoprism.crops import Region
+    from ethoprism.crops import OF_REGION, Region
 
     opened = open_project(project)
     chosen = None if rectangle == "none" else Region.parse(rectangle)
     for name in recording:
         opened = subjects.set_region(opened, name, chosen)
         console.say(f"{name}: {chosen.text if chosen else 'no region'}")
-    if opened.settings.crop != "region" and chosen:
-        console.note("Run 'ethoprism crop PROJECT region' to encode regions only.")
+    if opened.settings.crop not in OF_REGION and chosen:
+        console.note(
+            "Run 'ethoprism crop PROJECT region' to cut frames to their regions, or 'crop PROJECT "
+            "focus' to encode whole frames and keep the tokens of the regions."
+        )
 
 
 @track_app.command("import")

@@ -22,7 +22,7 @@ from ethoprism.cluster.plan import Task, blocks_per_task, tasks_of
 from ethoprism.errors import EthoPrismError, ProjectError, StorageError
 from ethoprism.progress import Progress
 from ethoprism.project import Project
-from ethoprism.subjects import Unit, crop_path, units
+from ethoprism.subjects import Unit, place_of, units
 from ethoprism.token_key import TokenKey
 from ethoprism.token_layout import remove_leftovers
 from ethoprism.tokens import TokenStore, estimate_bytes
@@ -154,7 +154,7 @@ def require_same_versions(client: Client) -> None:
 
 def _store(project: Project, key: TokenKey, unit: Unit, embeddings: int) -> TokenStore:
     recording = project.recording(unit.recording)  # also fills the caches that workers read
-    crop = crop_path(project, unit, key.crop)
+    crop = place_of(project, unit, key.crop)
     path = project.tokens_path(key.digest, unit.name)
     place = "" if crop is None else crop.digest
     return TokenStore.create(

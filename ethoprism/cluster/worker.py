@@ -154,7 +154,7 @@ def encode(
     """
     from ethoprism import workflow
     from ethoprism.extract import encoded_blocks
-    from ethoprism.subjects import Unit, crop_path
+    from ethoprism.subjects import Unit, place_of
     from ethoprism.tokens import TokenKey
     from ethoprism.window_encoder import Batches
 
@@ -164,7 +164,7 @@ def encode(
         key = TokenKey.from_dict(session.key)
         chosen = Unit(*unit)
         recording = project.recording(chosen.recording)
-        crop = crop_path(project, chosen, key.crop)
+        crop = place_of(project, chosen, key.crop)
         store = workflow.open_tokens(project, key, chosen)
         written: list[int] = []
         steps = encoded_blocks(

@@ -24,6 +24,8 @@ from ethoprism.backbones.weights import read_parameters
 PARTS_OF_OTHERS = {"project", "gelu", "softmax", "layer_norm"}
 """Compiled by themselves only so that another engine knows them by name."""
 
+_EMBEDDINGS = ("window_embeddings", "text_embeddings")
+
 Case = tuple[Callable[..., Any], tuple[Any, ...]]
 
 
@@ -51,20 +53,20 @@ def _videoprism(golden_dir: Path, precision: str) -> dict[str, list[Case]]:
             frames,
         )
 
-    def temporal(features: Any, kept: Any, positions: Any) -> Case:
+    def temporal(features: Any, kept: Any) -> Case:
         def function(s: Any, f: Any, p: Any) -> Any:
-            return videoprism.temporal_tokens(graph, precision, s, f, p, kept, positions)
+            return videoprism.temporal_tokens(graph, precision, s, f, p, kept)
 
         return function, (state, features, padding)
 
     return {
         "spatial_tokens": [spatial(False), spatial(True)],
         "temporal_tokens": [
-            temporal(tokens, None, None),
-            temporal(tokens, (1, 3), None),
-            temporal(both, (1, 3), None),
-            temporal(both, None, (0, 5)),
+            temporal(tokens, None),
+            temporal(tokens, (1, 3)),
+            temporal(both, (1, 3)),
         ],
+        "_picked": [(videoprism._picked, (both, _shape(5, dtype=jnp.int32)))],
     }
 
 
@@ -99,6 +101,12 @@ def _around() -> dict[str, list[Case]]:
     return {
         "_put": [(window_encoder._put, (ring, some, _shape(dtype=jnp.int32)))],
         "_take": [(window_encoder._take, (ring, _shape(2, 6, dtype=jnp.int32)))],
+        "pool_cells": [
+            (
+                lambda x, w: window_encoder.pool_cells(x, w, 2),
+                (_shape(2, 3, 5, 8), _shape(4, 5)),
+            )
+        ],
         "pool": [(lambda x: window_encoder.pool(x, 4, 2), (_shape(2, 3, 16, 8),))],
     }
 
@@ -143,7 +151,7 @@ def test_every_compiled_function_lowers_for_cuda(golden_dir: Path, precision: st
             exported = jax.export.export(jitted, platforms=["cuda"])(*arguments)
             assert exported.platforms == ("cuda",), name
             operands = exported.mlir_module().count("bf16")
-            attends = name not in ("frame_tokens", "_put", "_take", "pool")
+            attends = name in ("spatial_tokens", "temporal_tokens", *_EMBEDDINGS)
             assert (operands > 0) is (precision == "bfloat16" and attends), name
 
 
