@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import signal
 import subprocess
 import sys
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -31,7 +36,7 @@ from ethoprism.cluster.plan import (
     waste,
 )
 from ethoprism.cluster.run import extract_on_workers, require_same_versions
-from ethoprism.cluster.worker import Session, _load, limit_cores
+from ethoprism.cluster.worker import CORES, Session, _load, limit_cores
 from ethoprism.errors import InputError, ProjectError
 from ethoprism.ethogram import Ethogram
 from ethoprism.project import Project, Settings
@@ -63,14 +68,26 @@ def _digest(folder: Path) -> dict[str, str]:
     }
 
 
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="threads are bound on Linux only")
-@pytest.mark.slow
-def test_workers_cancelled_then_killed_give_the_store_of_one_process(tmp_path: Path):
-    video = write_recording(tmp_path, "r", 3, n_frames=1500).video
-    one = _project(tmp_path / "one", video)
+@pytest.fixture(scope="module")
+def one(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Project]:
+    """A video, and a project that one process on one core has extracted it in."""
+    if not hasattr(os, "sched_setaffinity"):
+        pytest.skip("threads are bound on Linux only")
+    folder = tmp_path_factory.mktemp("one")
+    video = write_recording(folder, "r", 3, n_frames=1500).video
+    made = _project(folder / "one", video)
     subprocess.run(
-        [sys.executable, "-c", ONE_CORE, "extract", str(one.folder), "--engine", "jax"], check=True
+        [sys.executable, "-c", ONE_CORE, "extract", str(made.folder), "--engine", "jax"], check=True
     )
+    return video, made
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("cluster")
+def test_workers_cancelled_then_killed_give_the_store_of_one_process(
+    tmp_path: Path, one: tuple[Path, Project]
+):
+    video, alone = one
     many = _project(tmp_path / "many", video)
     backbone = workflow.load_backbone(many.settings)
     key = workflow.project_key(many, backbone)
@@ -99,7 +116,56 @@ def test_workers_cancelled_then_killed_give_the_store_of_one_process(tmp_path: P
         assert killed
     assert seen == sorted(seen) and seen[-1] == 1500
     assert seen[0] == kept
-    assert _digest(path) == _digest(one.tokens_path(key.digest, "r"))
+    assert _digest(path) == _digest(alone.tokens_path(key.digest, "r"))
+
+
+@contextmanager
+def _daemon(folder: Path, name: str, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    """``dask scheduler`` or ``dask worker``, on one core each as in `ONE_CORE`."""
+    core = str(min(os.sched_getaffinity(0)))
+    limits = {CORES: core} | dict.fromkeys(connection.THREAD_LIMITS, "1")
+    command = [sys.executable, "-m", "distributed.cli.dask_" + name, *arguments]
+    log = (folder / f"{name}-{uuid.uuid4().hex[:6]}.log").open("wb")
+    with log, subprocess.Popen(command, env=os.environ | limits, stdout=log, stderr=log) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("cluster")
+def test_workers_of_a_scheduler_that_runs_already_give_the_store_of_one_process(
+    tmp_path: Path, one: tuple[Path, Project]
+):
+    """As on a cluster: a scheduler and workers started by hand, of which one dies."""
+    video, alone = one
+    many = _project(tmp_path / "many", video)
+    backbone = workflow.load_backbone(many.settings)
+    found = tmp_path / "scheduler.json"
+    own = ("--host", "127.0.0.1", "--no-dashboard")
+    worker = ("--scheduler-file", str(found), "--nthreads", "1", "--no-nanny", *own)
+    with (
+        _daemon(tmp_path, "scheduler", "--port", "0", "--scheduler-file", str(found), *own),
+        _daemon(tmp_path, "worker", *worker) as first,
+        _daemon(tmp_path, "worker", *worker),
+    ):
+        until = time.monotonic() + 60
+        while not found.is_file() and time.monotonic() < until:
+            time.sleep(0.1)
+        address = json.loads(found.read_text())["address"]
+        with connect(address) as client:
+            client.wait_for_workers(2, timeout=60)
+            seen, killed = [], False
+            for step in extract_on_workers(many, backbone, client):
+                seen.append(step.done)
+                if step.done and not killed:
+                    first.send_signal(signal.SIGKILL)
+                    killed = True
+            assert killed and seen[-1] == 1500
+    key = workflow.project_key(many, backbone)
+    path = many.tokens_path(key.digest, "r")
+    assert _digest(path) == _digest(alone.tokens_path(key.digest, "r"))
 
 
 @given(
@@ -244,17 +310,19 @@ def test_nobody_at_an_address_is_a_clear_error(monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.mark.parametrize("found", ["0.0.1", None])
-def test_a_worker_of_another_version_is_refused(found: str | None):
+@pytest.mark.parametrize(("package", "name"), [("ethoprism", "EthoPrism"), ("pillow", "Pillow")])
+def test_a_worker_of_another_version_is_refused(package: str, name: str, found: str | None):
+    here: dict[str, str | None] = {"ethoprism": __version__, "pillow": "12.0.0"}
+
     def versions(packages: list[str]) -> dict[str, Any]:
-        assert packages == ["ethoprism"]
-        sides = {"client": __version__, "w": found}
-        told = {side: {"packages": {"ethoprism": version}} for side, version in sides.items()}
-        return {"client": told["client"], "workers": {"tcp://node1:1": told["w"]}}
+        assert packages == list(here)
+        there = {"packages": here | {package: found}}
+        return {"client": {"packages": here}, "workers": {"tcp://node1:1": there}}
 
     client: Any = SimpleNamespace(get_versions=versions)
-    with pytest.raises(ProjectError, match=r"tcp://node1:1 has another version"):
+    with pytest.raises(ProjectError, match=rf"tcp://node1:1 has another version of {name}"):
         require_same_versions(client)
-    found = __version__
+    found = here[package]
     require_same_versions(client)
 
 

@@ -31,11 +31,13 @@ if TYPE_CHECKING:
     from distributed import Client, Future
 
     from ethoprism.backbones.spec import Backbone
-    from ethoprism.cluster.worker import Session, WorkerState
+    from ethoprism.cluster.worker import Session, WorkerState, Written
 
 TASKS_AHEAD = 2
 """Tasks for each worker that the scheduler knows of at a time."""
 LOOK_EVERY_SECONDS = 1.0
+SAME_PACKAGES = {"ethoprism": "EthoPrism", "pillow": "Pillow"}
+"""Packages on which the tokens' bytes depend, beyond what `made_by` tells; by distribution."""
 
 
 @dataclass(frozen=True)
@@ -118,12 +120,15 @@ def extract_on_workers(
         for store in (store for store in stores if not store.complete):
             for worker in fleet.workers:
                 store.sign(worker.maker)
+        signed = [worker.maker for worker in fleet.workers]
         shape = min((w.frames, w.windows) for w in fleet.workers)
         tasks = _tasks(stores, shape, len(fleet.workers))
-        for unit, blocks in _encoded(client, session, chosen, tasks, shape):
-            if blocks:
-                _mark(stores[unit], blocks)
-                on_disk += _rows(stores[unit], np.array(blocks))
+        for unit, written in _encoded(client, session, chosen, tasks, shape):
+            if written is not None and written.blocks:
+                if written.maker not in signed:  # a worker that came later
+                    stores[unit].sign(written.maker)
+                _mark(stores[unit], written.blocks)
+                on_disk += _rows(stores[unit], np.array(written.blocks))
             n = len(_addresses(client))
             yield Progress(on_disk, total, f"{n} worker{'s' * (n != 1)}")
     for store in stores:
@@ -134,22 +139,24 @@ def extract_on_workers(
 
 
 def require_same_versions(client: Client) -> None:
-    """Raise a `ProjectError` unless every worker has this version of EthoPrism.
+    """Raise a `ProjectError` unless every worker has these versions of EthoPrism and Pillow.
 
-    Dask asks for the versions of packages without importing them, so this works with workers that
-    have no EthoPrism, or one without this module.
+    Pillow's versions resize some pictures differently. Dask asks for the versions of packages
+    without importing them, so this works with workers that have no EthoPrism, or one without this
+    module.
     """
-    found = client.get_versions(packages=["ethoprism"])
-    for address, state in dict(found["workers"]).items():  # type: ignore[index]
-        version = (state or {}).get("packages", {}).get("ethoprism")
-        here = found["client"]["packages"]["ethoprism"]  # type: ignore[index]
-        if version != here:
-            raise ProjectError(
-                f"The worker at {address} has another version of EthoPrism",
-                expected=f"{here}, as here",
-                found=version or "none",
-                remedy="Install the same version for all workers, and start them anew.",
-            )
+    found = client.get_versions(packages=list(SAME_PACKAGES))
+    for package, name in SAME_PACKAGES.items():
+        for address, state in dict(found["workers"]).items():  # type: ignore[index]
+            version = (state or {}).get("packages", {}).get(package)
+            here = found["client"]["packages"][package]  # type: ignore[index]
+            if version != here:
+                raise ProjectError(
+                    f"The worker at {address} has another version of {name}",
+                    expected=f"{here}, as here",
+                    found=version or "none",
+                    remedy="Install the same version for all workers, and start them anew.",
+                )
 
 
 def _store(project: Project, key: TokenKey, unit: Unit, embeddings: int) -> TokenStore:
@@ -250,8 +257,8 @@ def _encoded(
     chosen: list[Unit],
     tasks: Iterator[Task],
     shape: tuple[int, int],
-) -> Iterator[tuple[int, tuple[int, ...]]]:
-    """``(unit's number, blocks)`` as they are on the disk; ``(0, ())`` where nothing happened."""
+) -> Iterator[tuple[int, Written | None]]:
+    """The unit's number and what was written of it; ``(0, None)`` where nothing happened."""
     from ethoprism.cluster.worker import encode
 
     pending: dict[Future, Task] = {}
@@ -280,7 +287,7 @@ def _encoded(
                 return
             future = ended.next()
             if future is None:
-                yield 0, ()
+                yield 0, None
             else:
                 yield pending.pop(future).unit, _result(future)
     finally:

@@ -58,6 +58,14 @@ class Session:
 
 
 @dataclass(frozen=True)
+class Written:
+    """What a task has done: blocks whose files are on the disk, and what computed them."""
+
+    blocks: tuple[int, ...]
+    maker: dict[str, str]
+
+
+@dataclass(frozen=True)
 class WorkerState:
     """What a worker says of itself.
 
@@ -129,7 +137,7 @@ def examine(session: Session) -> WorkerState:
 
 def encode(
     session: Session, unit: tuple[str, str], first: int, last: int, shape: tuple[int, int]
-) -> tuple[int, ...]:
+) -> Written:
     """Encode blocks of a unit and have them on the disk.
 
     Parameters
@@ -145,7 +153,8 @@ def encode(
 
     Returns
     -------
-    Blocks whose files are on the disk now; fewer than asked for if the extraction was cancelled.
+    Blocks whose files are on the disk now, fewer than asked for if the extraction was cancelled;
+    and what this worker computes with.
 
     Raises
     ------
@@ -153,7 +162,7 @@ def encode(
         As `ethoprism.extract.extract`.
     """
     from ethoprism import workflow
-    from ethoprism.extract import encoded_blocks
+    from ethoprism.extract import encoded_blocks, maker
     from ethoprism.subjects import Unit, place_of
     from ethoprism.tokens import TokenKey
     from ethoprism.window_encoder import Batches
@@ -179,7 +188,7 @@ def encode(
                 written.append(block.index)
         finally:
             steps.close()
-        return tuple(written)
+        return Written(tuple(written), maker(backbone))
 
 
 def limit_cores(cores: str) -> None:
