@@ -90,6 +90,7 @@ class Worker:
 
     def _start(self) -> subprocess.Popen[bytes]:
         environment = os.environ | {
+            "JAX_ENABLE_COMPILATION_CACHE": "0",  # a worker may write nowhere
             "JAX_PLATFORMS": "cpu",
             "OMP_NUM_THREADS": "1",
             "MALLOC_ARENA_MAX": "2",
