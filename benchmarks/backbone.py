@@ -15,8 +15,10 @@ over the seeds by which the bouts are drawn.
 
 ``--weights`` is a checkpoint of `prism-nano`; without it the packaged weights are measured, if any.
 ``--readout probe`` fits the project's own probe on the flies in place of the regression, with
-several seeds. ``--quick`` measures the flies' crops only. Cut-out frames and descriptors are kept
-in ``--cache`` (a folder among the temporary ones).
+several seeds; five probes, each tested on two blocks. Its AUC is the share of pairs of frames of
+one probe that are in order: probabilities of probes that were calibrated apart are not compared
+(``pooled`` figures compare them). ``--quick`` measures the flies' crops only. Cut-out frames and
+descriptors are kept in ``--cache`` (a folder among the temporary ones).
 """
 
 from __future__ import annotations
@@ -71,6 +73,7 @@ SHOTS = (1, 5, 20, 100)
 PIXELS = 36
 COMPONENTS = 64
 VIEWS = (*MARGINS, "whole")
+PROBE_CROPS = {"subject 2 lengths": "", "subject 4 lengths": "_wide", "whole": "_whole"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -255,6 +258,23 @@ def _figures(name: str, truth: np.ndarray, probability: np.ndarray) -> dict[str,
     }
 
 
+def _within(fold: np.ndarray) -> Callable[[np.ndarray, np.ndarray], float]:
+    """AUC over pairs of the same fold, as a score of ``truth + 2 · fold`` and probabilities."""
+
+    def score(coded: np.ndarray, probability: np.ndarray) -> float:
+        right = pairs = 0.0
+        for number in np.unique(fold):
+            own = coded // 2 == number
+            truth = coded[own] % 2 == 1
+            n = float(truth.sum() * (~truth).sum())
+            if n:
+                right += n * float(roc_auc_score(truth, probability[own]))
+                pairs += n
+        return right / pairs
+
+    return score
+
+
 def _interval(
     truth: np.ndarray, probability: np.ndarray, score: Callable[..., Any], draws: int = 300
 ) -> tuple[float, float]:
@@ -264,7 +284,7 @@ def _interval(
     values = []
     for _ in range(draws):
         rows = np.concatenate([blocks[i] for i in rng.integers(0, BLOCKS, BLOCKS)])
-        if truth[rows].any() and not truth[rows].all():
+        if (truth[rows] % 2).any() and not (truth[rows] % 2).all():
             values.append(float(score(truth[rows], probability[rows])))
     low, high = np.percentile(values, [10, 90])
     return float(low), float(high)
@@ -282,7 +302,7 @@ def _with_probe(
         project = subject_crops.project_of(options.recordings, Path(folder) / "p", step)
         every = list(FLY_BEHAVIOURS.values())
         truth = workflow.label_states(project, [flies.NAME], every)[flies.NAME]
-        for crop in ("subject 2 lengths",) if options.quick else ("subject 2 lengths", "whole"):
+        for crop, view in list(PROBE_CROPS.items())[: 1 if options.quick else None]:
             settings = replace(project.settings, crop=crop, backbone=backbone.card.name)
             project = project.with_settings(settings)
             flies.finish(workflow.extract_tokens(project, backbone))
@@ -291,17 +311,27 @@ def _with_probe(
             store = workflow.open_tokens(project, key, Unit(flies.NAME, subject))
             item = LabelledTokens(flies.NAME, store, truth[:: key.step], subject)
             runs = [flies.cross_validate(project, item, folds, s, every)[1] for s in range(seeds)]
-            ending = contender.suffix + ("_whole" if crop == "whole" else "")
+            ending = contender.suffix + view
+            fold = np.arange(len(truth)) * BLOCKS // len(truth) // 2
             print(f"{contender.label}, probe, {crop}, {seeds} seeds", flush=True)
             for column, name in enumerate(FLY_BEHAVIOURS):
                 known = truth[:, column] >= 0
                 if options.quick:
                     known &= np.isin(np.arange(len(truth)) * BLOCKS // len(truth), (4, 5))
                 mean = np.mean([r[known, column] for r in runs], axis=0)
-                found = _figures(name + ending, truth[known, column] == 1, mean)
-                each = [roc_auc_score(truth[known, column], r[known, column]) for r in runs]
+                found = _figures(f"pooled_{name}{ending}", truth[known, column] == 1, mean)
+                within = _within(fold[known])
+                coded = 2 * fold[known] + (truth[known, column] == 1)
+                each = [within(coded, r[known, column]) for r in runs]
+                low, high = _interval(coded, mean, within)
                 found[f"auc_{name}{ending}"] = round(float(np.mean(each)), 4)
+                found[f"auc_{name}{ending}_interval"] = [round(low, 4), round(high, 4)]
                 found[f"auc_{name}{ending}_seeds"] = [round(float(a), 4) for a in each]
+                print(
+                    f"  {name:32} AUC within probes {np.mean(each):.3f} [{low:.3f}, {high:.3f}]  "
+                    f"seeds {min(each):.3f} to {max(each):.3f}",
+                    flush=True,
+                )
                 result |= found
     return result
 

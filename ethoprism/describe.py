@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ethoprism import __version__, console, registry, workflow
+from ethoprism.errors import EthoPrismError
 from ethoprism.overview import TokenShare, overview
 from ethoprism.project import Entry, Project
 from ethoprism.recording import FFMPEG, ImportReport, open_recording, reader_of
@@ -85,6 +86,8 @@ def project(opened: Project) -> None:
     """Print recordings, labels, tokens and probes of a project."""
     settings = opened.settings
     console.say(f"Project {opened.folder}, backbone {settings.backbone}")
+    if settings.weights and Path(settings.weights).expanduser().is_file():
+        console.say(f"Weights {settings.weights}: {_history(Path(settings.weights).expanduser())}")
     keys = workflow.known_keys(opened)
     for key in keys:
         console.say(
@@ -135,3 +138,13 @@ def _source(entry: Entry) -> str:
 def _share(tokens: TokenShare) -> str:
     of = f" {tokens.unit.subject}" if tokens.unit.subject else ""
     return f"{tokens.key.digest[:6]}{of} {tokens.share:.0%}"
+
+
+def _history(weights: Path) -> str:
+    """How a file of weights came to be."""
+    from ethoprism.backbones.weights import read_made_by
+
+    try:
+        return read_made_by(weights) or "the file does not say how they were made"
+    except EthoPrismError as error:
+        return str(error)
