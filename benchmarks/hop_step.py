@@ -2,10 +2,10 @@
 
     python benchmarks/hop_step.py RECORDINGS_FOLDER [--quick] [--json] [--hop 1 --step 2 ...]
 
-The clip is ``courting_flies_120s``, cut so that the crop follows the male at two body lengths. Its
-labels are derived from the poses by rule, not scored by a person. For each pair of `hop` and `step`
-the tokens are extracted anew (frames of the recording a second, and processor seconds a frame), and
-a linear probe that looks half a second either way is tested on ten blocks in five folds. Scores are
+The clip is ``courting_flies_120s``, cut so that the crop follows the male (``--crop``). Its labels
+are derived from the poses by rule, not scored by a person. For each pair of `hop` and `step` the
+tokens are extracted anew (frames of the recording a second, and processor seconds a frame), and a
+linear probe that looks half a second either way is tested on ten blocks in five folds. Scores are
 of recording frames, so that those of different steps can be compared. Intervals (80 %) resample the
 ten blocks. ``--quick`` takes two pairs and one fold.
 """
@@ -34,7 +34,6 @@ from ethoprism.probe.train import train
 from ethoprism.project import Project
 from ethoprism.subjects import Unit
 
-CROP = "subject 2 lengths"
 HALF_SECOND = 12  # frames of this clip
 NAMES = [name for name, of in OF_SUBJECT.items() if of == MALE]
 
@@ -80,6 +79,7 @@ def main() -> None:
     parser.add_argument("--hop", type=int, action="append", help="only this; may be repeated")
     parser.add_argument("--step", type=int, action="append", help="only this; may be repeated")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--crop", default="subject 4 lengths")
     options = parser.parse_args()
     hops, steps = options.hop or [1, 2, 4, 8], options.step or [1, 2, 4]
     pairs = [(hop, step) for step in steps for hop in hops]
@@ -92,7 +92,7 @@ def main() -> None:
         backbone = workflow.load_backbone(base.settings)
         truth = workflow.label_states(base, [NAME], NAMES)[NAME]
         for hop, step in pairs:
-            settings = replace(base.settings, crop=CROP, hop=hop, step=step)
+            settings = replace(base.settings, crop=options.crop, hop=hop, step=step)
             base = project = base.with_settings(settings)
             key, unit = workflow.project_key(project, backbone), Unit(NAME, MALE)
             began, busy = time.perf_counter(), time.process_time()
@@ -112,7 +112,7 @@ def main() -> None:
             result[f"frames_per_s_hop{hop}_step{step}"] = round(len(truth) / wall, 1)
             result[f"cpu_ms_hop{hop}_step{step}"] = round(1e3 * busy / len(truth), 2)
             print(pd.DataFrame(rows[-len(NAMES) :]).round(3).to_string(index=False), flush=True)
-    result["backbone"] = backbone.card.label
+    result |= {"backbone": backbone.card.label, "crop": options.crop}
     if options.json:
         print(json.dumps(result))
 

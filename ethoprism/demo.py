@@ -1,7 +1,7 @@
 """The demo: four simulated recordings through the whole path, three to learn from and one to judge.
 
 It uses nothing that a user could not call: the data set ``arena``, a project, label import,
-extraction, training, prediction and export.
+extraction, training, prediction and export, and a search by text that needs no labels.
 """
 
 from __future__ import annotations
@@ -12,14 +12,23 @@ from pathlib import Path
 import pandas as pd
 
 from ethoprism import console, importing, registry, training, workflow
+from ethoprism.backbones import nano_text
+from ethoprism.backbones.lvt import VideoTextBackbone
 from ethoprism.errors import InputError
 from ethoprism.ethogram import Ethogram
 from ethoprism.evaluate import frame_scores
 from ethoprism.figure import ethogram_figure
 from ethoprism.probe.checkpoint import Probe
 from ethoprism.project import MANIFEST, Project, Settings
+from ethoprism.search.find import SearchPlan, search
+from ethoprism.search.measured import measure
+from ethoprism.search.outputs import found_sheet
+from ethoprism.search.prompts import Query
 
 PROBE = "demo"
+LOOKED_FOR = "two mice, one mouse chases the other"
+SHOWS = "chase"
+"""What is searched for, and the behaviour whose labels judge the list."""
 
 
 def run(out: Path, *, seed: int = 0, recordings: int = 4, seconds: float = 120.0) -> Project:
@@ -46,6 +55,8 @@ def run(out: Path, *, seed: int = 0, recordings: int = 4, seconds: float = 120.0
     probe = console.follow(training.train_probe(project, key, plan), "Training")
     console.follow(workflow.predict_recordings(project, probe, [held_out]), "Predicting")
     _report(project, probe, held_out)
+    if isinstance(backbone, VideoTextBackbone):  # a demo that was begun with another has none
+        _search(project, backbone)
     console.say(f"The demo took {console.duration(time.monotonic() - began)}.")
     return project
 
@@ -54,7 +65,7 @@ def _project(folder: Path, videos: Path, ethogram: Ethogram) -> Project:
     if (folder / MANIFEST).exists():
         project = Project.open(folder)
     else:
-        project = Project.create(folder, Settings(), ethogram)
+        project = Project.create(folder, Settings(backbone=nano_text.NAME), ethogram)
     for path in sorted(videos.glob("*.mp4")):
         project, name, report = workflow.add_recording(project, path)
         console.notes(report.warnings)
@@ -64,6 +75,17 @@ def _project(folder: Path, videos: Path, ethogram: Ethogram) -> Project:
         project = importing.apply_import(project, preview, description=f"import {labels.name}")
     console.say(f"Project {folder}: {', '.join(project.recording_ids)}, labelled")
     return project
+
+
+def _search(project: Project, backbone: VideoTextBackbone) -> None:
+    """Look for a behaviour by a sentence, without labels and probe; labels judge the list."""
+    query = Query((LOOKED_FOR,))
+    found = console.follow(search(project, backbone, query, SearchPlan(count=10)), "Searching")
+    console.say(f"Searched for {LOOKED_FOR!r}; {nano_text.KNOWS}.")
+    console.say(measure(project, found, SHOWS).sentence)
+    sheet = project.exports_folder / "search.png"
+    console.follow(found_sheet(project, found, sheet), "Drawing")
+    console.wrote(sheet)
 
 
 def _report(project: Project, probe: Probe, held_out: str) -> None:
