@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -245,6 +246,11 @@ def test_the_demo_is_far_above_chance_and_leaves_what_it_says(
     assert "untrained" not in shown
     exports = tmp_path / "demo" / "project" / "exports"
     assert (exports / "ethogram.png").stat().st_size > 10_000
+    assert (exports / "search.png").stat().st_size > 10_000
+    words = " ".join(shown.split())
+    found = re.search(r"precision@10 ([01]\.\d+)", words)
+    chance = re.search(r"([01]\.\d+) do \(chance\)", words)
+    assert found and chance and float(found[1]) > 2 * float(chance[1])
     table = pd.read_csv(exports / "demo-frames.csv")
     scores = json.loads((exports.parent / "probes" / "demo" / "metrics.json").read_text())["test"]
     assert len(table) == next(iter(scores.values()))["frames"]

@@ -156,9 +156,8 @@ def train_contrastive(
             kept_at = time.monotonic()
         yield LearningProgress(step + 1, plan.steps, "clips and captions", loss=float(loss))
     whole = below | {k: v for k, v in now.parameters.items() if not k.startswith(HEAD)}
-    write_safetensors(
-        folder / "model.safetensors", {k: np.asarray(v) for k, v in whole.items()}, half=True
-    )
+    arrays = {k: np.asarray(v) for k, v in whole.items()}
+    write_safetensors(folder / "model.safetensors", arrays, half=True, made_by=made_by)
 
 
 class _Model:

@@ -124,3 +124,16 @@ def test_files_that_do_not_fit_are_told_from_what_is_missing(
 
 def test_it_is_known_as_a_backbone_that_reads_text():
     assert reads_text("prism-nano-lvt")
+
+
+def test_the_packaged_one_fits_its_encoder_and_says_how_it_was_made():
+    backbone = nano_text.prism_nano_lvt()
+    card = backbone.card
+    assert card.trained and card.embedding_width == 192
+    assert "captioned clips" in card.note and "drawn animals" in card.note
+    assert nano_text.PACKAGED.stat().st_size + nano.PACKAGED.stat().st_size < 14e6
+    texts = ["a mouse chases another", "a mouse chases another mouse", "a mouse rests alone"]
+    embedded = np.asarray(backbone.embed_text(texts))
+    np.testing.assert_allclose(np.linalg.norm(embedded, axis=1), 1, atol=1e-5)
+    likeness = embedded @ embedded.T
+    assert likeness[0, 1] > likeness[0, 2]

@@ -18,6 +18,7 @@ from ethoprism.backbones.nano_text import text_layout
 from ethoprism.backbones.text import TextConfig
 from ethoprism.backbones.tokenizer import Tokenizer
 from ethoprism.backbones.video_text import VideoTextConfig
+from ethoprism.backbones.weights import read_made_by
 from ethoprism.errors import InputError
 from ethoprism.pretrain.contrast import (
     alternating,
@@ -99,6 +100,7 @@ def test_training_gets_better_than_chance_and_resumes_exactly(tmp_path: Path, fr
             folder,
             encoder=parameters(),
             dtype="float32",
+            made_by="by a test",
             keep_every=600.0 if stop is None else 0.0,
         )
         for progress in task:
@@ -118,6 +120,7 @@ def test_training_gets_better_than_chance_and_resumes_exactly(tmp_path: Path, fr
     pd.testing.assert_frame_equal(tables[0], tables[1])
     assert list(tables[0]["step"]) == [steps // 2, steps]
     assert len(pd.read_csv(tmp_path / "parts" / "metrics.csv")) == steps
+    assert read_made_by(tmp_path / "whole" / "model.safetensors") == "by a test"
     names = set(text_layout(config))
     with safe_open(tmp_path / "whole" / "model.safetensors", framework="numpy") as file:
         assert set(file.keys()) == names
