@@ -243,8 +243,10 @@ def _fitted(x: np.ndarray, truth: np.ndarray) -> Any:
 
 def _figures(name: str, truth: np.ndarray, probability: np.ndarray) -> dict[str, Any]:
     auc, ap = roc_auc_score(truth, probability), average_precision_score(truth, probability)
-    low, high = _interval(truth, probability, roc_auc_score)
-    ap_low, ap_high = _interval(truth, probability, average_precision_score)
+    low, high = _interval(truth, lambda rows: roc_auc_score(truth[rows], probability[rows]))
+    ap_low, ap_high = _interval(
+        truth, lambda rows: average_precision_score(truth[rows], probability[rows])
+    )
     print(
         f"  {name:32} AUC {auc:.3f} [{low:.3f}, {high:.3f}]  AP {ap:.3f} [{ap_low:.3f},"
         f" {ap_high:.3f}]  prevalence {truth.mean():.3f}",
@@ -258,35 +260,30 @@ def _figures(name: str, truth: np.ndarray, probability: np.ndarray) -> dict[str,
     }
 
 
-def _within(fold: np.ndarray) -> Callable[[np.ndarray, np.ndarray], float]:
-    """AUC over pairs of the same fold, as a score of ``truth + 2 · fold`` and probabilities."""
-
-    def score(coded: np.ndarray, probability: np.ndarray) -> float:
-        right = pairs = 0.0
-        for number in np.unique(fold):
-            own = coded // 2 == number
-            truth = coded[own] % 2 == 1
-            n = float(truth.sum() * (~truth).sum())
-            if n:
-                right += n * float(roc_auc_score(truth, probability[own]))
-                pairs += n
-        return right / pairs
-
-    return score
+def _auc_within(truth: np.ndarray, probability: np.ndarray, fold: np.ndarray) -> float:
+    """AUC over pairs of the same fold; NaN if no fold has both kinds."""
+    right = pairs = 0.0
+    for number in np.unique(fold):
+        own = fold == number
+        n = float(truth[own].sum() * (~truth[own]).sum())
+        if n:
+            right += n * float(roc_auc_score(truth[own], probability[own]))
+            pairs += n
+    return right / pairs if pairs else float("nan")
 
 
 def _interval(
-    truth: np.ndarray, probability: np.ndarray, score: Callable[..., Any], draws: int = 300
+    truth: np.ndarray, score: Callable[[np.ndarray], Any], draws: int = 300
 ) -> tuple[float, float]:
-    """80 % interval over blocks drawn with replacement."""
+    """80 % interval of a score of rows, over blocks drawn with replacement."""
     rng = np.random.default_rng(0)
     blocks = np.array_split(np.arange(len(truth)), BLOCKS)
     values = []
     for _ in range(draws):
         rows = np.concatenate([blocks[i] for i in rng.integers(0, BLOCKS, BLOCKS)])
-        if (truth[rows] % 2).any() and not (truth[rows] % 2).all():
-            values.append(float(score(truth[rows], probability[rows])))
-    low, high = np.percentile(values, [10, 90])
+        if truth[rows].any() and not truth[rows].all():
+            values.append(float(score(rows)))
+    low, high = np.nanpercentile(values, [10, 90])
     return float(low), float(high)
 
 
@@ -319,11 +316,13 @@ def _with_probe(
                 if options.quick:
                     known &= np.isin(np.arange(len(truth)) * BLOCKS // len(truth), (4, 5))
                 mean = np.mean([r[known, column] for r in runs], axis=0)
-                found = _figures(f"pooled_{name}{ending}", truth[known, column] == 1, mean)
-                within = _within(fold[known])
-                coded = 2 * fold[known] + (truth[known, column] == 1)
-                each = [within(coded, r[known, column]) for r in runs]
-                low, high = _interval(coded, mean, within)
+                shown, own = truth[known, column] == 1, fold[known]
+                found = _figures(f"pooled_{name}{ending}", shown, mean)
+                each = [_auc_within(shown, r[known, column], own) for r in runs]
+                low, high = _interval(
+                    shown,
+                    lambda rows, s=shown, m=mean, f=own: _auc_within(s[rows], m[rows], f[rows]),
+                )
                 found[f"auc_{name}{ending}"] = round(float(np.mean(each)), 4)
                 found[f"auc_{name}{ending}_interval"] = [round(low, 4), round(high, 4)]
                 found[f"auc_{name}{ending}_seeds"] = [round(float(a), 4) for a in each]

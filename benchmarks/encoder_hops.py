@@ -21,7 +21,7 @@ import numpy as np
 from ethoprism import window_encoder
 from ethoprism.backbones.spec import Backbone, Features
 from ethoprism.crops import Focus, Region
-from ethoprism.window_encoder import default_batches, pool, pool_cells
+from ethoprism.window_encoder import Cells, default_batches
 from ethoprism.windows import WindowGrid
 
 HOPS = (8, 4, 1)
@@ -42,10 +42,9 @@ class Steps:
 
     def __init__(self, backbone: Backbone, hop: int, *, focus: bool = False):
         card = backbone.card
-        self.cells = None
-        if focus:
-            quarter = Focus(Region(0, 0, card.grid // 2, card.grid // 2), card.grid, card.grid)
-            self.cells = quarter.cells(card.grid, min(4, card.grid))
+        half = Region(0, 0, card.grid // 2, card.grid // 2)
+        quarter = Focus(half, card.grid, card.grid) if focus else None
+        self.cells = Cells(card.grid, min(4, card.grid), quarter)
         self.batches = default_batches(card)
         self.grid = WindowGrid(100 * card.frames, card.frames, hop)
         self.kept = self.grid.kept_between if hop < card.frames else None
@@ -71,14 +70,8 @@ class Steps:
     def temporal(self) -> None:
         """A batch of windows out of it."""
         features = window_encoder._take(self.ring, self.rows)
-        card = self.backbone.card
-        if self.cells is not None:
-            positions, shares = self.cells
-            tokens = self.backbone.temporal(features, self.padding, self.kept, positions)
-            pool_cells(tokens, jax.numpy.asarray(shares), min(4, card.grid)).block_until_ready()
-            return
-        tokens = self.backbone.temporal(features, self.padding, self.kept)
-        pool(tokens, card.grid, min(4, card.grid)).block_until_ready()
+        tokens = self.backbone.temporal(features, self.padding, self.kept, self.cells.positions)
+        self.cells.pool(tokens).block_until_ready()
 
     def cycle(self, hop: int) -> float:
         """Seconds per frame kept of the shortest run that makes whole batches of both kinds.

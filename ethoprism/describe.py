@@ -86,8 +86,9 @@ def project(opened: Project) -> None:
     """Print recordings, labels, tokens and probes of a project."""
     settings = opened.settings
     console.say(f"Project {opened.folder}, backbone {settings.backbone}")
-    if settings.weights and Path(settings.weights).expanduser().is_file():
-        console.say(f"Weights {settings.weights}: {_history(Path(settings.weights).expanduser())}")
+    weights = Path(settings.weights).expanduser()
+    if settings.weights and weights.is_file():
+        console.say(f"Weights {settings.weights}: {_history(weights)}")
     keys = workflow.known_keys(opened)
     for key in keys:
         console.say(

@@ -25,7 +25,7 @@ from ethoprism.crops import (
 )
 from ethoprism.errors import InputError, ProjectError
 from ethoprism.progress import Progress
-from ethoprism.project import Project
+from ethoprism.project import Entry, Project
 from ethoprism.recording import check_name, open_frames
 from ethoprism.tracks import Track, load_tracks, write_tracks
 
@@ -86,6 +86,20 @@ def place_of(project: Project, unit: Unit, crop: str) -> Place | None:
     Raises
     ------
     ProjectError
+        As `crop_path`.
+    """
+    if Crop.parse(crop).kind == "focus":
+        entry = project.entry(unit.recording)
+        return Focus(_region(entry), entry.height, entry.width)
+    return crop_path(project, unit, crop)
+
+
+def crop_path(project: Project, unit: Unit, crop: str) -> CropPath | None:
+    """Where the frames of a unit are cut, and a focus is cut out to be seen; None for whole frames.
+
+    Raises
+    ------
+    ProjectError
         If the recording has no region, or no track of the subject.
     """
     how, entry = Crop.parse(crop), project.entry(unit.recording)
@@ -95,23 +109,17 @@ def place_of(project: Project, unit: Unit, crop: str) -> Place | None:
         times = project.frame_times(unit.recording)
         return follow_path(track.centres.astype(np.float64), times, size)
     if how.kind in OF_REGION:
-        if not entry.region:
-            raise ProjectError(
-                f"{unit.recording!r} has no region",
-                remedy=f"Run: ethoprism region PROJECT LEFT,TOP,WIDTH,HEIGHT -r {unit.recording}",
-            )
-        region = Region.parse(entry.region).check_inside(entry.height, entry.width)
-        if how.kind == "focus":
-            return Focus(region, entry.height, entry.width)
-        return CropPath.from_region(region, entry.n_frames)
+        return CropPath.from_region(_region(entry), entry.n_frames)
     return None
 
 
-def crop_path(project: Project, unit: Unit, crop: str) -> CropPath | None:
-    """Where the frames of a unit are cut to be looked at; as `place_of`, and a focus is cut out."""
-    how = Crop.parse(crop)
-    place = place_of(project, unit, "region" if how.kind == "focus" else crop)
-    return None if isinstance(place, Focus) else place
+def _region(entry: Entry) -> Region:
+    if not entry.region:
+        raise ProjectError(
+            f"{entry.id!r} has no region",
+            remedy=f"Run: ethoprism region PROJECT LEFT,TOP,WIDTH,HEIGHT -r {entry.id}",
+        )
+    return Region.parse(entry.region).check_inside(entry.height, entry.width)
 
 
 def set_region(project: Project, recording: str, region: Region | None) -> Project:

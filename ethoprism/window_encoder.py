@@ -27,7 +27,14 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ethoprism.backbones.devices import divided, everywhere, fitting, free_bytes
-from ethoprism.backbones.spec import Backbone, BackboneCard, Embeds, Features, platform
+from ethoprism.backbones.spec import (
+    Backbone,
+    BackboneCard,
+    Embeds,
+    Features,
+    Positions,
+    platform,
+)
 from ethoprism.crops import Focus
 from ethoprism.errors import EthoPrismError, InputError
 from ethoprism.windows import WindowGrid
@@ -157,7 +164,7 @@ class WindowEncoder:
         self.pooling = pooling
         self.backbone = backbone
         self.batches = batches or default_batches(backbone.card)
-        self.cells = None if focus is None else focus.cells(backbone.card.grid, pooling)
+        self.cells = Cells(backbone.card.grid, pooling, focus)
         span = (self.batches.windows - 1) * grid.hop + grid.length
         # Room for the windows of one batch, and for the frame batches that straddle its ends.
         n_chunks = -(-span // self.batches.frames) + 2
@@ -264,18 +271,42 @@ class WindowEncoder:
         # Embeddings are of whole windows, so all their tokens are needed.
         if not card.embedding_width and windows[0] > 0 and windows[-1] < self.grid.n_windows - 1:
             kept = self.grid.kept_between
-        if self.cells is not None:
-            positions, shares = self.cells
-            tokens = self.backbone.temporal(features, padding, kept, positions)
-            pooled = pool_cells(tokens, jnp.asarray(shares), self.pooling)
-            return _Encoded(group, 0 if kept is None else kept[0], pooled)
-        tokens = self.backbone.temporal(features, padding, kept)
-        pooled = pool(tokens, card.grid, self.pooling)
+        tokens = self.backbone.temporal(features, padding, kept, self.cells.positions)
+        pooled = self.cells.pool(tokens)
         if not card.embedding_width:
             return _Encoded(group, 0 if kept is None else kept[0], pooled)
         if not isinstance(self.backbone, Embeds):
             raise TypeError(f"{card.name} has embeddings on its card, and no function `embed`")
         return _Encoded(group, 0, pooled, *self.backbone.embed(tokens, padding))
+
+
+class Cells:
+    """The squares of a frame, or of a focus, over which tokens are averaged, and their patches.
+
+    Parameters
+    ----------
+    grid, pooling
+        Patches, and cells, a side.
+    focus
+        The part of the frame; the whole by default.
+    """
+
+    def __init__(self, grid: int, pooling: int, focus: Focus | None = None):
+        self.grid, self.pooling = grid, pooling
+        self.positions: Positions | None = None
+        """The patches whose tokens are averaged; None for all."""
+        self._shares: Array | None = None
+        if focus is not None:
+            self.positions, shares = focus.cells(grid, pooling)
+            self._shares = jnp.asarray(shares)
+
+    def pool(
+        self, tokens: Float[Array | np.ndarray, "windows frames patches width"]
+    ) -> Float[Array, "windows frames y x width"]:
+        """Tokens of `positions` as float16 means, ``pooling`` a side."""
+        if self._shares is None:
+            return pool(tokens, self.grid, self.pooling)
+        return pool_cells(tokens, self._shares, self.pooling)
 
 
 def _require_finite(rows: Rows, sound: np.ndarray) -> None:

@@ -40,7 +40,7 @@ from ethoprism.cluster.worker import CORES, Session, _load, limit_cores
 from ethoprism.errors import InputError, ProjectError
 from ethoprism.ethogram import Ethogram
 from ethoprism.project import Project, Settings
-from ethoprism.tokens import TokenStore
+from ethoprism.tokens import TokenKey, TokenStore
 from ethoprism.window_encoder import Batches, WindowEncoder
 from ethoprism.windows import WindowGrid
 from ethoprism_datasets.arena import write_recording
@@ -58,6 +58,14 @@ def _project(folder: Path, video: Path) -> Project:
     """Stores of several blocks out of a short video: nothing is pooled."""
     made = Project.create(folder, Settings(pooling=8), Ethogram().with_names(["walk"]))
     return workflow.add_recording(made, video)[0]
+
+
+def _to_extract(folder: Path, video: Path) -> tuple[Project, Any, TokenKey, Path]:
+    """A project, its backbone and key, and where its recording's tokens will lie."""
+    project = _project(folder, video)
+    backbone = workflow.load_backbone(project.settings)
+    key = workflow.project_key(project, backbone)
+    return project, backbone, key, project.tokens_path(key.digest, "r")
 
 
 def _digest(folder: Path) -> dict[str, str]:
@@ -83,15 +91,11 @@ def one(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Project]:
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("cluster")
 def test_workers_cancelled_then_killed_give_the_store_of_one_process(
     tmp_path: Path, one: tuple[Path, Project]
 ):
     video, alone = one
-    many = _project(tmp_path / "many", video)
-    backbone = workflow.load_backbone(many.settings)
-    key = workflow.project_key(many, backbone)
-    path = many.tokens_path(key.digest, "r")
+    many, backbone, key, path = _to_extract(tmp_path / "many", video)
     n_workers = min(2, len(os.sched_getaffinity(0)))
     with connect("local", n_workers) as client:
         steps = extract_on_workers(many, backbone, client)
@@ -134,14 +138,12 @@ def _daemon(folder: Path, name: str, *arguments: str) -> Iterator[subprocess.Pop
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("cluster")
 def test_workers_of_a_scheduler_that_runs_already_give_the_store_of_one_process(
     tmp_path: Path, one: tuple[Path, Project]
 ):
     """As on a cluster: a scheduler and workers started by hand, of which one dies."""
     video, alone = one
-    many = _project(tmp_path / "many", video)
-    backbone = workflow.load_backbone(many.settings)
+    many, backbone, key, path = _to_extract(tmp_path / "many", video)
     found = tmp_path / "scheduler.json"
     own = ("--host", "127.0.0.1", "--no-dashboard")
     worker = ("--scheduler-file", str(found), "--nthreads", "1", "--no-nanny", *own)
@@ -163,8 +165,6 @@ def test_workers_of_a_scheduler_that_runs_already_give_the_store_of_one_process(
                     first.send_signal(signal.SIGKILL)
                     killed = True
             assert killed and seen[-1] == 1500
-    key = workflow.project_key(many, backbone)
-    path = many.tokens_path(key.digest, "r")
     assert _digest(path) == _digest(alone.tokens_path(key.digest, "r"))
 
 

@@ -45,12 +45,12 @@ def options(
 
     global _debug
     _debug = debug
-    keep_compiled()
     if version:
         from ethoprism import __version__
 
         typer.echo(__version__)
         raise typer.Exit
+    keep_compiled()
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -120,13 +120,11 @@ def extract_on_workers(
         for store in (store for store in stores if not store.complete):
             for worker in fleet.workers:
                 store.sign(worker.maker)
-        signed = [worker.maker for worker in fleet.workers]
         shape = min((w.frames, w.windows) for w in fleet.workers)
         tasks = _tasks(stores, shape, len(fleet.workers))
         for unit, written in _encoded(client, session, chosen, tasks, shape):
             if written is not None and written.blocks:
-                if written.maker not in signed:  # a worker that came later
-                    stores[unit].sign(written.maker)
+                stores[unit].sign(written.maker)  # of a worker that came later, it is new
                 _mark(stores[unit], written.blocks)
                 on_disk += _rows(stores[unit], np.array(written.blocks))
             n = len(_addresses(client))
