@@ -14,11 +14,11 @@ lenses, light and frame rates from ranges that pre-training never draws (`HELD_O
 over the seeds by which the bouts are drawn.
 
 ``--weights`` is a checkpoint of `prism-nano`; without it the packaged weights are measured, if any.
-``--readout probe`` fits the project's own probe on the flies in place of the regression, with
-several seeds; five probes, each tested on two blocks. Its AUC is the share of pairs of frames of
-one probe that are in order: probabilities of probes that were calibrated apart are not compared
-(``pooled`` figures compare them). ``--quick`` measures the flies' crops only. Cut-out frames and
-descriptors are kept in ``--cache`` (a folder among the temporary ones).
+``--readout probe`` fits the project's own probe on the flies in place of the regression, frame by
+frame, with several seeds: for each block one probe of three networks (``--head``) that saw neither
+it nor a frame near it. Its AUC compares all tested frames; figures ``within`` compare frames of one
+probe only, as probes are calibrated apart. ``--quick`` measures the flies' crops only. Cut-out
+frames and descriptors are kept in ``--cache`` (a folder among the temporary ones).
 """
 
 from __future__ import annotations
@@ -61,6 +61,8 @@ from ethoprism.backbones.nano import NAME, prism_nano, untrained_parameters
 from ethoprism.backbones.spec import Backbone
 from ethoprism.backbones.videoprism import build_backbone
 from ethoprism.probe.batches import LabelledTokens
+from ethoprism.probe.heads import HEADS
+from ethoprism.probe.train import DEFAULT_HEAD
 from ethoprism.subjects import Unit
 from ethoprism_datasets.arena import BEHAVIOURS
 
@@ -73,6 +75,8 @@ SHOTS = (1, 5, 20, 100)
 PIXELS = 36
 COMPONENTS = 64
 VIEWS = (*MARGINS, "whole")
+NETWORKS = 3
+"""Of one probe, each stopped on another third of what is not held out."""
 PROBE_CROPS = {"subject 2 lengths": "", "subject 4 lengths": "_wide", "whole": "_whole"}
 
 
@@ -100,6 +104,7 @@ def main() -> None:
         "--view", action="append", choices=VIEWS, help="only this view of the flies"
     )
     parser.add_argument("--readout", choices=("descriptor", "probe"), default="descriptor")
+    parser.add_argument("--head", choices=HEADS, default=DEFAULT_HEAD, help="of the probe")
     parser.add_argument("--arena", action="store_true", help="measure on the arena as well")
     parser.add_argument("--seeds", type=int, default=5, help="draws of bouts, or of probes (5)")
     parser.add_argument(
@@ -292,14 +297,16 @@ def _with_probe(
 ) -> dict[str, Any]:
     """The project's own probe on the flies: ten blocks, two held out at a time, several seeds."""
     result: dict[str, Any] = {}
-    folds = [2] if options.quick else list(range(BLOCKS // 2))
+    folds = [5] if options.quick else list(range(BLOCKS))
     seeds = 1 if options.quick else options.seeds
+    crops = {c: v for c, v in PROBE_CROPS.items() if (v[1:] or "crop") in (options.view or VIEWS)}
     with tempfile.TemporaryDirectory() as folder:
         step = 4 if options.quick else 1
         project = subject_crops.project_of(options.recordings, Path(folder) / "p", step)
         every = list(FLY_BEHAVIOURS.values())
         truth = workflow.label_states(project, [flies.NAME], every)[flies.NAME]
-        for crop, view in list(PROBE_CROPS.items())[: 1 if options.quick else None]:
+        fold = np.arange(len(truth)) * BLOCKS // len(truth)
+        for crop, view in list(crops.items())[: 1 if options.quick else None]:
             settings = replace(project.settings, crop=crop, backbone=backbone.card.name)
             project = project.with_settings(settings)
             flies.finish(workflow.extract_tokens(project, backbone))
@@ -307,31 +314,44 @@ def _with_probe(
             subject = subject_crops.MALE if crop.startswith("subject") else ""
             store = workflow.open_tokens(project, key, Unit(flies.NAME, subject))
             item = LabelledTokens(flies.NAME, store, truth[:: key.step], subject)
-            runs = [flies.cross_validate(project, item, folds, s, every)[1] for s in range(seeds)]
-            ending = contender.suffix + view
-            fold = np.arange(len(truth)) * BLOCKS // len(truth) // 2
-            print(f"{contender.label}, probe, {crop}, {seeds} seeds", flush=True)
+            runs = [
+                flies.cross_validate(
+                    project,
+                    item,
+                    folds,
+                    seed,
+                    every,
+                    held_out=1,
+                    ensemble=1 if options.quick else NETWORKS,
+                    head=options.head,
+                )[:2]
+                for seed in range(seeds)
+            ]
+            print(f"{contender.label}, probe ({options.head}), {crop}, {seeds} seeds", flush=True)
             for column, name in enumerate(FLY_BEHAVIOURS):
-                known = truth[:, column] >= 0
-                if options.quick:
-                    known &= np.isin(np.arange(len(truth)) * BLOCKS // len(truth), (4, 5))
-                mean = np.mean([r[known, column] for r in runs], axis=0)
-                shown, own = truth[known, column] == 1, fold[known]
-                found = _figures(f"pooled_{name}{ending}", shown, mean)
-                each = [_auc_within(shown, r[known, column], own) for r in runs]
-                low, high = _interval(
-                    shown,
-                    lambda rows, s=shown, m=mean, f=own: _auc_within(s[rows], m[rows], f[rows]),
-                )
-                found[f"auc_{name}{ending}"] = round(float(np.mean(each)), 4)
-                found[f"auc_{name}{ending}_interval"] = [round(low, 4), round(high, 4)]
-                found[f"auc_{name}{ending}_seeds"] = [round(float(a), 4) for a in each]
-                print(
-                    f"  {name:32} AUC within probes {np.mean(each):.3f} [{low:.3f}, {high:.3f}]  "
-                    f"seeds {min(each):.3f} to {max(each):.3f}",
-                    flush=True,
-                )
-                result |= found
+                known = (truth[:, column] >= 0) & (runs[0][0][:, column] >= 0)
+                each = [probability[known, column] for _, probability in runs]
+                ending = f"{name}{contender.suffix}{view}"
+                result |= _probe_figures(ending, truth[known, column] == 1, each, fold[known])
+    return result
+
+
+def _probe_figures(
+    name: str, shown: np.ndarray, runs: Sequence[np.ndarray], fold: np.ndarray
+) -> dict[str, Any]:
+    """Figures of the mean over seeds' AUC, interval of the probability averaged over seeds."""
+    mean = np.mean(runs, axis=0)
+    result = _figures(name, shown, mean)
+    each = [float(roc_auc_score(shown, run)) for run in runs]
+    within = [_auc_within(shown, run, fold) for run in runs]
+    result[f"auc_{name}"] = round(float(np.mean(each)), 4)
+    result[f"auc_{name}_seeds"] = [round(value, 4) for value in each]
+    result[f"auc_within_{name}"] = round(float(np.mean(within)), 4)
+    print(
+        f"  {'':32} seeds {np.mean(each):.3f} ({min(each):.3f} to {max(each):.3f}),"
+        f" within probes {np.mean(within):.3f}",
+        flush=True,
+    )
     return result
 
 

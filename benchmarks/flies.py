@@ -25,13 +25,15 @@ from ethoprism.ethogram import Ethogram
 from ethoprism.evaluate import frame_scores, split_blocks
 from ethoprism.prediction import Prediction, decide
 from ethoprism.probe.batches import LabelledTokens, split_gap
+from ethoprism.probe.model import default_context, fitting_context
 from ethoprism.probe.predict import predict
-from ethoprism.probe.train import train
+from ethoprism.probe.train import DEFAULT_HEAD, train
 from ethoprism.project import Project, Settings
 from ethoprism.subjects import Unit
 
 NAME = "courting_flies_120s"
 FOLDS = 5
+BLOCKS = 10
 
 
 def finish(task):
@@ -60,31 +62,61 @@ def cross_validate(
     folds: Sequence[int],
     seed: int,
     names: Sequence[str] = (),
+    *,
+    held_out: int = 2,
+    ensemble: int = 1,
+    head: str = DEFAULT_HEAD,
 ):
     """States that each fold's probe decided for its test blocks, their probabilities, seconds.
 
-    ``names`` are the columns of the item's states; the whole ethogram by default.
+    ``names`` are the columns of the item's states; the whole ethogram by default. Each fold holds
+    out ``held_out`` of ten blocks. The networks of an ensemble are stopped and calibrated on parts
+    of the other blocks in turn, so that together they learn from all of these. Frames that were not
+    tested on, in the gaps and in other folds, have the state -1.
     """
     names = names or project.ethogram.names
-    recording = project.recording(NAME)
+    recording, key = project.recording(NAME), item.store.key
     states = np.full((recording.n_frames, len(names)), -1, np.int8)
     probability = np.zeros(states.shape, np.float32)
-    context = max(item.store.key.length // 2, 1)
-    gap = split_gap(item.store.key, context)
+    gap = split_gap(key, fitting_context(head, default_context(head, key.length)))
     seconds = []
     for fold in folds:
-        blocks = (2 * fold, 2 * fold + 1)
-        segments = split_blocks(NAME, item.states, gap=gap, test_blocks=blocks, seed=seed)
+        tested = tuple(range(held_out * fold, held_out * (fold + 1)))
+
+        def split(validation: Sequence[int] | None, tested: Sequence[int] = tested):
+            return split_blocks(
+                NAME,
+                item.states,
+                gap=gap,
+                test_blocks=tested,
+                validation_blocks=validation,
+                seed=seed,
+            )
+
+        members = []
+        if ensemble > 1:
+            rest = [block for block in range(BLOCKS) if block not in tested]
+            order = np.random.default_rng((seed, fold)).permutation(rest)
+            members = [split(part.tolist()) for part in np.array_split(order, ensemble)]
+        segments = members[0] if members else split(None)
         began = time.perf_counter()
-        task = train([item], segments, project.ethogram, names, name=f"fold{fold}", seed=seed)
+        task = train(
+            [item],
+            segments,
+            project.ethogram,
+            names,
+            name=f"fold{fold}",
+            head=head,
+            members=members,
+            seed=seed,
+        )
         probe = finish(task)
         seconds.append(time.perf_counter() - began)
         whole: Prediction = finish(predict(probe, recording, item.store))
         decided = decide(whole, probe.decision)
-        step = item.store.key.step
         for segment in segments:
             if segment.part == "test":
-                frames = slice(segment.start * step, segment.stop * step)
+                frames = slice(segment.start * key.step, segment.stop * key.step)
                 states[frames] = decided[frames]
                 probability[frames] = whole.probability[frames]
     return states, probability, seconds
