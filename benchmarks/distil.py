@@ -15,11 +15,15 @@ about as long. Then the encoder is frozen and a probe (logistic regression on th
 absolute change, maximum and deviation of a window's tokens) learns the six behaviours of the arena
 from 5 and from 20 bouts of each. It is measured by the mean average precision on recordings of
 other seeds. Looks of these recordings lie outside of what the clips were drawn from
-(`backbone_data.HELD_OUT`). ``labels`` is trained on 20 bouts only, and measured with its own head
-as well; the better of the two counts.
+(`backbone_data.HELD_OUT`). ``labels`` is trained on 20 bouts only, and measured half-way and at the
+end, with its own head as well; the best of the four, as measured on the test recordings, counts.
 
 Each seed draws its own batches, masks and bouts; students of the same seed share the bouts, so
 differences are paired. Intervals of differences are 95 % (Student's t over the seeds).
+
+``--student prism-nano`` takes the packaged weights (or ``--weights``) as the distilled student, so
+that only ``labels`` is trained, for 200 steps of 16 windows. There is one distilled student then:
+its seeds differ in the bouts alone.
 
 ``--stores`` are stores of clips with targets of EfficientNet-Lite0; without it they are made in
 ``--cache``, where finished students' scores are kept, too. ``--quick`` trains a smaller student for
@@ -50,8 +54,8 @@ from sklearn.metrics import average_precision_score
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from ethoprism.backbones.encoder import EncoderConfig
-from ethoprism.backbones.nano import untrained_parameters
+from ethoprism.backbones.encoder import NANO, EncoderConfig
+from ethoprism.backbones.nano import NAME, PACKAGED, untrained_parameters
 from ethoprism.backbones.pico import PICO
 from ethoprism.backbones.weights import read_parameters
 from ethoprism.files import write_json
@@ -82,6 +86,7 @@ class Amount:
     clips: int = 1200
     config: EncoderConfig = PICO
     seeds: int = 3
+    labels: Phase | None = None
 
     def patches(self) -> int:
         """Patches that a student sees in training."""
@@ -97,6 +102,8 @@ class Amount:
 
     def supervised(self) -> Phase:
         """Labelled windows, whole, of as many patches."""
+        if self.labels is not None:
+            return self.labels
         batch, every = self.films.batch, self.config.grid**2
         steps = round(self.patches() / (batch * every * self.config.frames))
         return replace(self.films, name="labels", steps=max(steps, 1), kept=every)
@@ -107,6 +114,7 @@ FULL = Amount(
     Phase("clips", 120, 16, 22, rate=RATE, warmup=15),
     ArenaSize(train=8, test=5, seconds=50.0, test_seconds=25.0, bouts=40, per_bout=2),
 )
+NANO_LABELS = Phase("labels", 200, 16, 64, rate=5e-4, warmup=20)
 QUICK = Amount(
     Phase("frames", 4, 8, 32, single=True, schedule="constant", rate=RATE, warmup=2),
     Phase("clips", 4, 4, 22, rate=RATE, warmup=2),
@@ -120,6 +128,8 @@ QUICK = Amount(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--stores", type=Path, nargs="*", help="clips with targets")
+    parser.add_argument("--student", choices=("prism-pico", NAME), default="prism-pico")
+    parser.add_argument("--weights", type=Path, help="of a prism-nano that was distilled")
     parser.add_argument("--seeds", type=int)
     parser.add_argument(
         "--cache", type=Path, default=Path(tempfile.gettempdir()) / "ethoprism-distil"
@@ -128,19 +138,26 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="end with one JSON object")
     options = parser.parse_args()
     amount = QUICK if options.quick else FULL
+    distilled = None
+    if options.student == NAME:
+        labels = replace(NANO_LABELS, steps=4) if options.quick else NANO_LABELS
+        amount = replace(amount, config=NANO, labels=labels)
+        distilled = options.weights or PACKAGED
     threadpool_limits(1)
     jax.config.update("jax_compilation_cache_dir", str(options.cache / "compiled"))
-    stores = _stores(options.stores, options.cache, amount)
+    stores = [] if distilled else _stores(options.stores, options.cache, amount)
     learnt, test = arena_windows(options.cache, amount.config.input_size, amount.arena)
-    data = Data(amount, stores, learnt, test, options.cache)
+    data = Data(amount, stores, learnt, test, options.cache, distilled)
+    made = f"{sum(map(len, stores))} clips, {amount.patches():,} patches a training"
     print(
-        f"{data.parameters:,} parameters; {sum(map(len, stores))} clips, {amount.patches():,}"
-        f" patches a training; {len(test.index)} windows to be measured on",
+        f"{data.parameters:,} parameters; {distilled or made}; {len(test.index)} windows to be"
+        " measured on",
         flush=True,
     )
     scores: dict[str, dict[int, list[float]]] = {}
+    ways = ("untrained", "labels") if distilled else ("untrained", "motion", "labels")
     for seed in range(options.seeds or amount.seeds):
-        for way in ("untrained", "motion", "labels", "distilled"):
+        for way in (*ways, "distilled"):
             for n, score in _kept(way, seed, data).items():
                 scores.setdefault(way, {}).setdefault(n, []).append(score)
     result = _summary(scores, test)
@@ -157,6 +174,7 @@ class Data:
     learnt: Windows
     test: Windows
     cache: Path
+    distilled: Path | None = None
 
     @property
     def config(self) -> EncoderConfig:
@@ -170,7 +188,8 @@ class Data:
         return dict(untrained_parameters(layout_of(self.config)))
 
     def digest(self) -> str:
-        text = f"{self.amount} {[str(store.folder) for store in self.stores]}"
+        weights = hashlib.sha256(self.distilled.read_bytes() if self.distilled else b"").hexdigest()
+        text = f"{self.amount} {[str(store.folder) for store in self.stores]} {weights}"
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
@@ -198,7 +217,9 @@ def _scores(way: str, seed: int, data: Data) -> list[tuple[int, float]]:
     amount, start = data.amount, data.start()
     if way == "labels":
         return [(SHOTS[-1], _from_labels(start, seed, data, SHOTS[-1]))]
-    if way != "untrained":
+    if way == "distilled" and data.distilled is not None:
+        start = dict(read_parameters(data.distilled, layout_of(data.config)))
+    elif way != "untrained":
         phases = (
             (amount.frames, amount.films) if way == "distilled" else (amount.without_teacher(),)
         )
@@ -295,7 +316,7 @@ def _precision(truth: np.ndarray, said: np.ndarray) -> float:
 
 
 def _from_labels(start: dict[str, np.ndarray], seed: int, data: Data, n: int) -> float:
-    """Encoder and head trained together; the better of the head and of a probe on the encoder."""
+    """Encoder and head trained together; the best of the head and of a probe on the encoder."""
     learnt, test, config = data.learnt, data.test, data.config
     rows, phase = _rows(learnt, n, seed), data.amount.supervised()
     parameters = {k: jnp.asarray(v) for k, v in start.items()}
@@ -304,15 +325,20 @@ def _from_labels(start: dict[str, np.ndarray], seed: int, data: Data, n: int) ->
     transform = optimiser(phase)
     moments = transform.init(parameters)
     step = _labels_step(transform, config)
+    best = 0.0
     for number in range(phase.steps):
         rng = np.random.default_rng([seed, n, number])
         frames, truth = _labelled(learnt, rng.choice(rows, phase.batch), rng)
         parameters, moments, _ = step(parameters, moments, frames, truth)
-    head = [np.asarray(parameters.pop(f"head/{part}")) for part in ("kernel", "bias")]
-    named = {k: np.asarray(v) for k, v in parameters.items()}
-    x, z = (_described(named, windows, config) for windows in (learnt, test))
-    own = _precision(test.truth, z @ head[0] + head[1])
-    return max(own, _probed(x, z, learnt, test, rows))
+        if number + 1 in (phase.steps // 2, phase.steps):
+            named = {k: np.asarray(v) for k, v in parameters.items()}
+            head = [named.pop(f"head/{part}") for part in ("kernel", "bias")]
+            z = _described(named, test, config)
+            x = np.zeros((len(learnt.index), z.shape[1]), np.float32)
+            x[rows] = _described(named, replace(learnt, index=learnt.index[rows]), config)
+            own = _precision(test.truth, z @ head[0] + head[1])
+            best = max(best, own, _probed(x, z, learnt, test, rows))
+    return best
 
 
 def _labels_step(

@@ -240,6 +240,11 @@ Place = CropPath | Focus
 """Where the pictures, or the tokens, of a unit lie."""
 
 
+def place_digest(place: Place | None) -> str:
+    """What a store is signed with; empty for whole frames."""
+    return "" if place is None else place.digest
+
+
 def cut(
     frame: UInt8[np.ndarray, "height width 3"], top: int, left: int, size: tuple[int, int]
 ) -> UInt8[np.ndarray, "rows columns 3"]:

@@ -22,7 +22,7 @@ from ethoprism.annotation import runs
 from ethoprism.backbones.preprocess import PREPROCESS_VERSION
 from ethoprism.backbones.spec import Backbone, BackboneCard
 from ethoprism.blocks_behind import BlocksBehind
-from ethoprism.crops import WHOLE, Focus, Place
+from ethoprism.crops import WHOLE, Focus, Place, place_digest
 from ethoprism.errors import StorageError
 from ethoprism.frames_ahead import FramesAhead
 from ethoprism.progress import Progress
@@ -110,13 +110,12 @@ def extract(
     StorageError
         If the disk does not hold the tokens. What was finished is kept.
     """
-    place = "" if crop is None else crop.digest
     store = TokenStore.create(
         path,
         key,
         recording.n_frames,
         recording.content_key,
-        place,
+        place_digest(crop),
         embedding_width=backbone.card.embedding_width,
     )
     on_disk = sum(

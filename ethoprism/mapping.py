@@ -15,6 +15,7 @@ import pandas as pd
 from jaxtyping import Float32
 
 from ethoprism.annotation import UNOBSERVED, frame_states
+from ethoprism.crops import place_digest
 from ethoprism.errors import InputError, ProjectError, StorageError
 from ethoprism.explore.cluster import Clusters, ClusterSettings, cluster, exemplars
 from ethoprism.explore.embed import UmapSettings, principal_components, umap_coordinates
@@ -324,8 +325,8 @@ def _ends(moments: Moments) -> Iterator[tuple[Unit, int]]:
 
 
 def _origin(project: Project, unit: Unit, key: TokenKey) -> Origin:
-    crop = place_of(project, unit, key.crop)
-    return Origin(project.entry(unit.recording).content_key, "" if crop is None else crop.digest)
+    place = place_digest(place_of(project, unit, key.crop))
+    return Origin(project.entry(unit.recording).content_key, place)
 
 
 def _fill(

@@ -17,7 +17,7 @@ import pandas as pd
 
 from ethoprism import registry
 from ethoprism.annotation import UNOBSERVED, frame_states
-from ethoprism.crops import CropPath
+from ethoprism.crops import CropPath, place_digest
 from ethoprism.errors import InputError
 from ethoprism.exchange.spec import Format, FrameLabels
 from ethoprism.files import write_json
@@ -139,8 +139,7 @@ def extract_unit(
 def open_tokens(project: Project, key: TokenKey, unit: Unit) -> TokenStore:
     """The tokens of a unit; a `ProjectError` that names the remedy if they are not there."""
     entry = project.entry(unit.recording)
-    crop = place_of(project, unit, key.crop)
-    place = "" if crop is None else crop.digest
+    place = place_digest(place_of(project, unit, key.crop))
     path = project.tokens_path(key.digest, unit.name)
     return TokenStore.open(path, key, entry.n_frames, entry.content_key, place)
 

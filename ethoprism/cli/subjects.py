@@ -32,7 +32,8 @@ def crop(
     opened = open_project(project)
     chosen = Crop(kind, margin, size)
     opened.with_settings(replace(opened.settings, crop=chosen.text))
-    console.say(f"Frames are cut to: {chosen.text}. Extract the tokens to have them so.")
+    what = "Tokens are kept of" if kind == "focus" else "Frames are cut to"
+    console.say(f"{what}: {chosen.text}. Extract the tokens to have them so.")
 
 
 @app.command()

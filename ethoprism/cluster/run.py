@@ -19,6 +19,7 @@ import numpy as np
 
 from ethoprism import __version__, workflow
 from ethoprism.cluster.plan import Task, blocks_per_task, tasks_of
+from ethoprism.crops import place_digest
 from ethoprism.errors import EthoPrismError, ProjectError, StorageError
 from ethoprism.progress import Progress
 from ethoprism.project import Project
@@ -159,9 +160,8 @@ def require_same_versions(client: Client) -> None:
 
 def _store(project: Project, key: TokenKey, unit: Unit, embeddings: int) -> TokenStore:
     recording = project.recording(unit.recording)  # also fills the caches that workers read
-    crop = place_of(project, unit, key.crop)
+    place = place_digest(place_of(project, unit, key.crop))
     path = project.tokens_path(key.digest, unit.name)
-    place = "" if crop is None else crop.digest
     return TokenStore.create(
         path,
         key,

@@ -39,9 +39,9 @@ from ethoprism.safety import read_json
 
 STUDENTS: Mapping[str, EncoderConfig] = {"prism-nano": NANO, "prism-pico": PICO}
 
-FRAMES_FIRST = Phase("frames", 5000, 64, 32, single=True, last_rate=2e-5)
-THEN_CLIPS = Phase("clips", 2500, 16, 22, rate=4e-4)
-"""About an hour of two quiet cores, together; making the clips takes half an hour."""
+FRAMES_FIRST = Phase("frames", 2500, 64, 32, single=True, last_rate=2e-5)
+THEN_CLIPS = Phase("clips", 1300, 16, 22, rate=3e-4)
+"""About half an hour of two quiet cores, together; making the clips takes as long."""
 
 _PER_STORE = 300
 """Clips in one store: what an interruption of their making costs."""
