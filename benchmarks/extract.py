@@ -7,7 +7,7 @@ encoding, pooling, packing and writing. *The encoder alone* is the same window e
 frames, preprocessed before and held in memory. Both run in turn; the ratio is the median over the
 turns, with the lowest and the highest. Processor seconds of each part say where the rest goes.
 Memory is the peak resident memory of processes that extract a recording of one minute and one of
-ten. ``--quick`` takes less of the clip, one turn and every tenth frame of the long recordings.
+ten. ``--quick`` takes less of the clip, one turn, JAX, and 3 s and 30 s for a minute and ten.
 Encoders without weights have seeded parameters, and say so: their speed is that of trained ones.
 """
 
@@ -154,28 +154,39 @@ def long_video(path: Path, seconds: int) -> Path:
     return path
 
 
-def extract_and_tell(video: Path, step: int) -> None:
+def extract_and_tell(video: Path) -> None:
     """Extract a recording with `prism-nano` and print the peak memory in MB (in a process)."""
     from ethoprism.backbones.nano import prism_nano
 
     backbone = prism_nano()
     recording = open_recording(video)[0]
-    key = token_key(backbone.card, step=step)
+    key = token_key(backbone.card)
     with tempfile.TemporaryDirectory() as folder:
         for _ in extract(recording, backbone, key, Path(folder) / "r.zarr"):
             pass
+    print(peak_bytes() / 1e6)
+
+
+def peak_bytes() -> int:
+    """Peak resident memory of this program."""
+    status = Path("/proc/self/status")
+    if status.is_file():
+        # `getrusage` would count what the process that started this one held at that time.
+        (peak,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(peak.split()[1]) * 1024
     unit = 1 if sys.platform == "darwin" else 1024
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def memory(folder: Path, quick: bool) -> dict[str, Any]:
     """Peak memory of extracting ten minutes over that of one, medians of three processes each."""
-    step, turns = (10, 1) if quick else (1, 3)
-    peaks: dict[int, list[float]] = {60: [], 600: []}
+    turns = 1 if quick else 3
+    short, long = (3, 30) if quick else (60, 600)
+    peaks: dict[int, list[float]] = {short: [], long: []}
     videos = {seconds: long_video(folder / f"{seconds}.mp4", seconds) for seconds in peaks}
     for _ in range(turns):
         for seconds, video in videos.items():
-            command = [sys.executable, __file__, "--tell", str(video), str(step)]
+            command = [sys.executable, __file__, "--tell", str(video)]
             output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
             peaks[seconds].append(float(output.split()[-1]))
     one, ten = (statistics.median(p) for p in peaks.values())
@@ -183,7 +194,7 @@ def memory(folder: Path, quick: bool) -> dict[str, Any]:
         "memory_10min_over_1min": ten / one,
         "memory_1min_mb": one,
         "memory_10min_mb": ten,
-        "memory_step": step,
+        "memory_seconds": [short, long],
     }
 
 
@@ -215,20 +226,21 @@ def main() -> None:
     parser.add_argument(
         "--only", choices=("speed", "memory", "dask"), action="append", help="may be repeated"
     )
-    parser.add_argument("--tell", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--tell", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.tell:
-        extract_and_tell(Path(options.tell[0]), int(options.tell[1]))
+        extract_and_tell(options.tell)
         return
     only = options.only or ("speed", "memory", "dask")
-    frames = options.frames or (512 if options.quick else None)
+    frames = options.frames or (256 if options.quick else None)
     result: dict[str, Any] = {"cores": os.cpu_count() or 1, "load": os.getloadavg()[0]}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if "speed" in only:
             video = options.recordings / CLIP
             video = beginning(video, frames, folder) if frames else video
-            choice = choose_engine(load(options.backbone, options.precision), options.engine)
+            engine = "jax" if options.quick else options.engine
+            choice = choose_engine(load(options.backbone, options.precision), engine)
             backbone = choice.backbone
             result |= {"backbone": backbone.card.label} | maker(backbone)
             turns = 1 if options.quick else options.turns

@@ -99,7 +99,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="end with one JSON object")
     parser.add_argument("--turns", type=int, default=5, help="of both in turn (5)")
     options = parser.parse_args()
-    blocks, turns = (4, 1) if options.quick else (12, options.turns)
+    blocks, turns = (2, 1) if options.quick else (12, options.turns)
     first, second = usable_cores()[:2]
     seconds: dict[int, list[float]] = {1: [], 2: []}
     equal = True

@@ -20,7 +20,7 @@ import numpy as np
 
 from ethoprism.annotation import runs
 from ethoprism.backbones.preprocess import PREPROCESS_VERSION
-from ethoprism.backbones.spec import Backbone, BackboneCard
+from ethoprism.backbones.spec import Backbone, BackboneCard, platform
 from ethoprism.blocks_behind import BlocksBehind
 from ethoprism.crops import WHOLE, Focus, Place, place_digest
 from ethoprism.errors import StorageError
@@ -125,8 +125,8 @@ def extract(
     if store.complete:
         return
     _require_space(store, key, recording, on_disk)
-    store.sign(maker(backbone))
-    batches = batches or default_batches(backbone.card)
+    batches = batches or settled_batches(store, backbone)
+    store.sign(maker(backbone, batches))
     for first, last in runs(~store.done):
         blocks = encoded_blocks(
             recording, backbone, store, int(first), int(last), crop=crop, batches=batches
@@ -141,10 +141,29 @@ def extract(
                 yield Progress(on_disk, store.n_rows, recording.id)
 
 
-def maker(backbone: Backbone) -> dict[str, str]:
+def settled_batches(store: TokenStore, backbone: Backbone) -> Batches:
+    """The shapes that the store was begun with, or those that suit this device.
+
+    Other shapes round differently, and on a GPU they follow its free memory, which another program
+    may have taken in the meantime. Shapes that are now too large are not taken up again.
+    """
+    suited = default_batches(backbone.card)
+    for entry in reversed(store.made_by):
+        frames, _, windows = str(entry.get("batches", "")).partition("x")
+        if not (frames.isdecimal() and windows.isdecimal()):
+            continue
+        known = Batches(int(frames), int(windows))
+        fits = 0 < known.frames <= suited.frames and 0 < known.windows <= suited.windows
+        if fits and entry == maker(backbone, known):
+            return known
+    return suited
+
+
+def maker(backbone: Backbone, batches: Batches | None = None) -> dict[str, str]:
     """Engine, version, device and precision that a backbone computes with, for `TokenStore.sign`.
 
-    A backbone that does not compute with JAX says so by a method ``engine_stamp``.
+    A backbone that does not compute with JAX says so by a method ``engine_stamp``. The shapes of
+    the calls are added where they depend on more than the kind of the device.
     """
     stamp = getattr(backbone, "engine_stamp", None)
     if stamp is not None:
@@ -152,11 +171,13 @@ def maker(backbone: Backbone) -> dict[str, str]:
     import jax
 
     device = jax.devices()[0]
+    shapes = {"batches": f"{batches.frames}x{batches.windows}"} if batches else {}
     return {
         "engine": "jax",
         "version": jax.__version__,
         "device": " ".join(dict.fromkeys((device.platform, device.device_kind))),
         "precision": backbone.card.precision,
+        **({} if platform() == "cpu" else shapes),
     }
 
 

@@ -291,7 +291,8 @@ class TokenStore:
     @property
     def made_by(self) -> list[dict[str, str]]:
         """On what the tokens were computed: an entry for each combination that took part."""
-        return list(read_json(self.path / "zarr.json")["attributes"].get("made_by", []))
+        entries = read_json(self.path / "zarr.json")["attributes"].get("made_by", [])
+        return [entry for entry in entries if isinstance(entry, dict)]
 
     def sign(self, maker: Mapping[str, str]) -> None:
         """Add a combination of engine, version, device and precision to `made_by`."""

@@ -21,7 +21,7 @@ from toy_backbone import ToyBackbone
 
 from ethoprism.backbones.preprocess import preprocess
 from ethoprism.errors import EthoPrismError, StorageError
-from ethoprism.extract import Batches, encoded_blocks, extract, maker, token_key
+from ethoprism.extract import Batches, encoded_blocks, extract, maker, settled_batches, token_key
 from ethoprism.recording import Recording, open_recording
 from ethoprism.tokens import Block, TokenStore
 from ethoprism.video import FrameReader
@@ -274,6 +274,32 @@ def test_the_store_says_what_computed_it(recording: Recording, tmp_path: Path):
     other = ToyBackbone()
     other.engine_stamp = lambda: {"engine": "other"}  # type: ignore[attr-defined]
     assert maker(other) == {"engine": "other"}
+
+
+def test_an_extraction_goes_on_in_the_shapes_that_it_was_begun_with(
+    recording: Recording, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """As on a GPU whose memory another program takes or frees between the two runs."""
+    backbone = ToyBackbone()
+    key = token_key(backbone.card, hop=2, pooling=4)
+    suited = [Batches(8, 2)]
+    monkeypatch.setattr("ethoprism.extract.platform", lambda: "gpu")
+    monkeypatch.setattr("ethoprism.extract.default_batches", lambda card: suited[-1])
+    steps = extract(recording, backbone, key, tmp_path / "r.zarr")
+    next(steps)
+    next(steps)
+    steps.close()
+    store = TokenStore.open(tmp_path / "r.zarr", key, recording.n_frames, recording.content_key)
+    assert [entry["batches"] for entry in store.made_by] == ["8x2"]
+    for now, then in (((16, 4), (8, 2)), ((8, 2), (8, 2)), ((4, 1), (4, 1)), ((8, 1), (4, 1))):
+        suited.append(Batches(*now))
+        assert settled_batches(store, backbone) == Batches(*then)
+        if now == (4, 1):  # too little memory for the shapes of the beginning
+            store.sign(maker(backbone, Batches(4, 1)))
+    assert [entry["batches"] for entry in store.made_by] == ["8x2", "4x1"]
+    store.sign({"engine": "jax", "batches": "64x"})
+    store.sign({"engine": "another", "batches": "1x1"})
+    assert settled_batches(store, backbone) == Batches(4, 1)
 
 
 @pytest.mark.slow

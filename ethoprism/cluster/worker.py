@@ -188,7 +188,7 @@ def encode(
                 written.append(block.index)
         finally:
             steps.close()
-        return Written(tuple(written), maker(backbone))
+        return Written(tuple(written), maker(backbone, Batches(*shape)))
 
 
 def limit_cores(cores: str) -> None:
