@@ -211,6 +211,19 @@ def dask(quick: bool) -> dict[str, Any]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def _compile_once(folder: Path) -> None:
+    """Share what is compiled with the processes to come: compiling is most of a quick run."""
+    import jax
+
+    shared = {
+        "jax_compilation_cache_dir": str(folder),
+        "jax_persistent_cache_min_compile_time_secs": 0,
+    }
+    for name, value in shared.items():
+        os.environ[name.upper()] = str(value)
+        jax.config.update(name, value)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("recordings", type=Path, nargs="?", help="folder with the courting flies")
@@ -236,6 +249,8 @@ def main() -> None:
     result: dict[str, Any] = {"cores": os.cpu_count() or 1, "load": os.getloadavg()[0]}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        if options.quick:
+            _compile_once(folder / "compiled")
         if "speed" in only:
             video = options.recordings / CLIP
             video = beginning(video, frames, folder) if frames else video
