@@ -261,8 +261,9 @@ def _require(found: int, least: int, test: Sequence[str]) -> None:
     if found < least:
         held_out = ", besides those held out for the test" if test else ""
         raise InputError(
-            "A split by recording needs more recordings that do not belong together",
-            expected=f"at least {least} with labels{held_out}",
+            "A split needs more recordings that do not belong together",
+            expected=f"at least {least} with labels{held_out}; those of one animal or session count"
+            " as one in a split by animals or sessions",
             found=str(found),
             remedy="Label another recording, or split one into blocks with --split blocks.",
         )
