@@ -125,14 +125,16 @@ def shoot_arena(project: Path, theme: str, suffix: str = "") -> None:
     stage.show("EthoPrism")
     stage.idle()
     stage.shoot(f"workbench{suffix}")
-    for title in (t for t in ("Labels", "Probe") if t in bench.docks):
+    for title in ("Labels", "Probe"):
         stage.show(title)
         stage.idle()
         stage.shoot(f"{title.lower()}{suffix}")
-    explore = stage.show("Map") if "Map" in bench.docks else None
-    if hasattr(explore, "make_map"):
-        explore.make_map()
-        stage.idle(300)
+    dock = stage.show("Map")
+    if dock.explorer.map is None:
+        dock.explorer.make(dock.options.plan(), dock.options.method.currentText())
+        stage.wait(600, lambda: not dock.explorer.busy)
+    dock.colour_by.setCurrentText("Prediction")
+    stage.idle()
     stage.shoot(f"map{suffix}")
     stage.close()
 
