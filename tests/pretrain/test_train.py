@@ -229,7 +229,7 @@ def test_two_devices_share_a_batch_and_learn_the_same(supply: Supply, tmp_path: 
 
 def test_a_recipe_is_shortened_and_a_student_must_be_known():
     short = Recipe().shortened(0.01)
-    assert [p.steps for p in short.phases] == [50, 25]
+    assert [p.steps for p in short.phases] == [25, 13]
     assert short.clips == 60
     with pytest.raises(InputError, match="shortened"):
         Recipe().shortened(2.0)
