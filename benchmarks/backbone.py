@@ -295,7 +295,7 @@ def _interval(
 def _with_probe(
     contender: Contender, backbone: Backbone, options: argparse.Namespace
 ) -> dict[str, Any]:
-    """The project's own probe on the flies: ten blocks, two held out at a time, several seeds."""
+    """The project's own probe on the flies: each of ten blocks held out once, several seeds."""
     result: dict[str, Any] = {}
     folds = [5] if options.quick else list(range(BLOCKS))
     seeds = 1 if options.quick else options.seeds

@@ -28,7 +28,11 @@ import numpy as np
 import zarr
 from extract import CLIP, beginning
 
-ROOT = Path(__file__).resolve().parents[1]
+SEEDED = Path(__file__).resolve().parents[1] / "tests" / "backbones" / "seeded.py"
+sys.path.insert(0, str(SEEDED.parent))
+
+from seeded import cosine  # noqa: E402  # pyright: ignore[reportMissingImports]
+
 RELEASES = {
     "large": "videoprism-large",
     "lvt-base": "videoprism-lvt-base",
@@ -69,8 +73,7 @@ def command(*arguments: str | Path) -> Ran:
 def checkpoint(name: str, folder: Path) -> Path:
     """A seeded checkpoint in the released layout."""
     path = folder / f"{name}.npz"
-    maker = ROOT / "tests" / "backbones" / "seeded.py"
-    subprocess.run([sys.executable, str(maker), name, str(path)], check=True)
+    subprocess.run([sys.executable, str(SEEDED), name, str(path)], check=True)
     return path
 
 
@@ -78,12 +81,6 @@ def tokens_of(folder: Path, recording: str) -> np.ndarray:
     """The tokens of a recording, float32 ``[frames, y, x, features]``."""
     (path,) = (folder / "tokens").glob(f"*/{recording}.zarr")
     return np.asarray(zarr.open_group(path, mode="r")["tokens"], np.float32)
-
-
-def cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Of vectors along the last axis."""
-    lengths = np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1)
-    return (a * b).sum(axis=-1) / lengths
 
 
 def to_csv(folder: Path, videos: list[Path], work: Path) -> float:
@@ -121,7 +118,7 @@ def of_release(name: str, videos: list[Path], work: Path, quick: bool) -> dict[s
         key = f"{name}_{engine}_{precision}"
         last = tokens_of(folder, videos[-1].stem)
         exact = last if exact is None else exact
-        near = cosines(last, exact)
+        near = cosine(last, exact)
         result |= {
             f"{key}_first_s": round(ran[0].seconds, 1),
             f"{key}_s": round(ran[-1].seconds, 1),
