@@ -47,6 +47,7 @@ from backbone_data import (
     arena_windows,
     fly_windows,
 )
+from flies import BLOCKS
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score, roc_auc_score
@@ -66,7 +67,6 @@ from ethoprism.probe.train import DEFAULT_HEAD
 from ethoprism.subjects import Unit
 from ethoprism_datasets.arena import BEHAVIOURS
 
-BLOCKS = 10
 GAP = 16
 """Frames on each side of a block from which nothing is learnt: two windows' length."""
 STRENGTH = 0.01

@@ -66,6 +66,7 @@ def cross_validate(
     held_out: int = 2,
     ensemble: int = 1,
     head: str = DEFAULT_HEAD,
+    context: int | None = None,
 ):
     """States that each fold's probe decided for its test blocks, their probabilities, seconds.
 
@@ -78,7 +79,8 @@ def cross_validate(
     recording, key = project.recording(NAME), item.store.key
     states = np.full((recording.n_frames, len(names)), -1, np.int8)
     probability = np.zeros(states.shape, np.float32)
-    gap = split_gap(key, fitting_context(head, default_context(head, key.length)))
+    seen = default_context(head, key.length) if context is None else context
+    gap = split_gap(key, fitting_context(head, seen))
     seconds = []
     for fold in folds:
         tested = tuple(range(held_out * fold, held_out * (fold + 1)))
@@ -107,6 +109,7 @@ def cross_validate(
             names,
             name=f"fold{fold}",
             head=head,
+            context=context,
             members=members,
             seed=seed,
         )

@@ -19,56 +19,17 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import subject_crops
-from flies import NAME, finish
+from flies import NAME, cross_validate, finish
 from subject_crops import MALE, OF_SUBJECT, interval, scores
 
 from ethoprism import workflow
-from ethoprism.evaluate import split_blocks
-from ethoprism.prediction import decide
-from ethoprism.probe.batches import LabelledTokens, split_gap
-from ethoprism.probe.predict import predict
-from ethoprism.probe.train import train
-from ethoprism.project import Project
+from ethoprism.probe.batches import LabelledTokens
 from ethoprism.subjects import Unit
 
 HALF_SECOND = 12  # frames of this clip
 NAMES = [name for name, of in OF_SUBJECT.items() if of == MALE]
-
-
-def cross_validated(
-    project: Project, item: LabelledTokens, folds: range, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Decided states and probabilities of the frames of the folds' test blocks."""
-    recording, step = project.recording(NAME), item.store.key.step
-    states = np.full((recording.n_frames, len(NAMES)), -1, np.int8)
-    probability = np.zeros(states.shape, np.float32)
-    context = max(HALF_SECOND // step, 1)
-    gap = max(split_gap(item.store.key, context), HALF_SECOND // step)
-    for fold in folds:
-        blocks = (2 * fold, 2 * fold + 1)
-        segments = split_blocks(NAME, item.states, gap=gap, test_blocks=blocks, seed=seed)
-        task = train(
-            [item],
-            segments,
-            project.ethogram,
-            NAMES,
-            name=f"fold{fold}",
-            head="linear",
-            context=context,
-            seed=seed,
-        )
-        probe = finish(task)
-        whole = finish(predict(probe, recording, item.store, MALE))
-        decided = decide(whole, probe.decision)
-        for segment in segments:
-            if segment.part == "test":
-                frames = slice(segment.start * step, segment.stop * step)
-                states[frames] = decided[frames]
-                probability[frames] = whole.probability[frames]
-    return states, probability
 
 
 def main() -> None:
@@ -100,7 +61,15 @@ def main() -> None:
             wall, busy = time.perf_counter() - began, time.process_time() - busy
             store = workflow.open_tokens(project, key, unit)
             item = LabelledTokens(NAME, store, truth[::step], MALE)
-            states, probability = cross_validated(project, item, folds, options.seed)
+            states, probability, _ = cross_validate(
+                project,
+                item,
+                folds,
+                options.seed,
+                NAMES,
+                head="linear",
+                context=max(HALF_SECOND // step, 1),
+            )
             for i, name in enumerate(NAMES):
                 found = scores(truth[:, i], states[:, i], probability[:, i])
                 low, high = interval(truth[:, i], states[:, i], probability[:, i], "auc")

@@ -20,7 +20,7 @@ from pathlib import Path
 import flies
 import numpy as np
 import pandas as pd
-from flies import NAME, finish
+from flies import BLOCKS, NAME, finish
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from ethoprism import subjects, workflow
@@ -40,7 +40,6 @@ OF_SUBJECT = {
     "moving_track1": FEMALE,
 }
 CROPS = ("whole", "region", "subject 2 lengths", "subject 4 lengths")
-BLOCKS = 10
 
 
 def project_of(videos: Path, folder: Path, step: int) -> Project:
